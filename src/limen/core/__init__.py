@@ -1,0 +1,1 @@
+"""The values everything else speaks in: pure, standard library only, no clock, no randomness, no I/O."""

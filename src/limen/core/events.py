@@ -1,0 +1,131 @@
+"""Ledger entries: their kinds, and the one canonical form in which they are hashed.
+
+Canonical form, version 1: a JSON object with ASCII keys, no floats, integers below 2^53, strings in NFC, written by
+`json.dumps(sort_keys=True, separators=(",", ":"), ensure_ascii=False)` as UTF-8; for these values that equals RFC 8785.
+Verifiers hash the stored bytes and never re-encode.
+
+Every entry has `v` (1), `kind`, `at` (microseconds since 1970, UTC, real time), and `salt` (128 random bits, so that a
+published leaf hash can't be guessed). In development mode `story_at` may stand beside `at`. People appear by a
+per-project pseudonym; what identifies them stands behind salted commitments (`commit`), whose clear values are kept
+encrypted in side records. docs/formats/entries.md lists every kind's fields.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from typing import TYPE_CHECKING, Any, Final
+
+from limen.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION: Final = 1
+MAX_ENTRY: Final = 65_535
+MAX_INT: Final = 2**53 - 1
+SALT_BYTES: Final = 16
+
+KINDS: Final = frozenset(
+    {
+        # accesses: what left, what came in, and what was refused
+        "access.intent",
+        "access.outcome",
+        "access.refusal",
+        "access.unresolved",  # one a minute at most: how many requests proved no session
+        # authority: entries first, then the control tables
+        "vendor.add",
+        "person.add",
+        "person.end",
+        "workload.add",
+        "workload.end",
+        "project.add",
+        "class.add",
+        "tier.set",
+        "agreement.add",
+        "asset.add",
+        "asset.version",
+        "grant.add",
+        "grant.end",
+        "session.start",
+        "session.end",
+        "pause.order",
+        "pause.measured",
+        "pause.lift",
+        "key.commit",  # a mark key's commitment and the slot manifest's root, before the first serve
+        # examinations
+        "trace.sample",  # a leaked sample's digest, before it is scored
+        "trace.result",
+        "server.start",
+    }
+)
+
+
+def encode(kind: str, at_us: int, salt: bytes, fields: Mapping[str, Any]) -> bytes:
+    """The entry's canonical bytes. Raises Invalid for a value that the canonical form can't hold, or one too large."""
+    if kind not in KINDS:
+        raise RuntimeError(f"unknown entry kind {kind!r}")
+    if len(salt) != SALT_BYTES:
+        raise RuntimeError(f"salt of {len(salt)} bytes, need {SALT_BYTES}")
+    entry = {**fields, "v": VERSION, "kind": kind, "at": at_us, "salt": salt.hex()}
+    _check(entry, "entry")
+    raw = canonical(entry)
+    if len(raw) > MAX_ENTRY:
+        raise Invalid("entry", f"{kind} has {len(raw)} bytes, more than {MAX_ENTRY}")
+    return raw
+
+
+def canonical(value: object) -> bytes:
+    """RFC 8785 bytes of a value that holds no floats (the caller has checked, or wrote it itself)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def decode(raw: bytes) -> dict[str, Any]:
+    """The entry's fields, for bytes that are in canonical form; Invalid for any others."""
+    try:
+        entry = json.loads(raw)
+    except (ValueError, RecursionError) as e:
+        raise Invalid("entry", "not JSON") from e
+    if not isinstance(entry, dict) or entry.get("v") != VERSION:
+        raise Invalid("entry", f"not a version {VERSION} entry")
+    _check(entry, "entry")
+    if canonical(entry) != raw:
+        raise Invalid("entry", "not in canonical form")
+    return entry
+
+
+def commitment(salt: bytes, name: str, value: Mapping[str, Any]) -> str:
+    """A salted commitment to one class of personal detail: hex SHA-256 over salt, class name and canonical value.
+
+    Each class has a salt of its own, so that opening one says nothing about another.
+    """
+    if len(salt) != SALT_BYTES:
+        raise RuntimeError(f"salt of {len(salt)} bytes, need {SALT_BYTES}")
+    return hashlib.sha256(salt + name.encode() + b"\0" + canonical(value)).hexdigest()
+
+
+def _check(value: object, where: str) -> None:
+    match value:
+        case bool() | None:
+            return
+        case int():
+            if abs(value) > MAX_INT:
+                raise Invalid(where, "integer of 2^53 or more")
+        case str():
+            try:
+                value.encode()
+            except UnicodeEncodeError as e:
+                raise Invalid(where, "not valid Unicode") from e
+            if not value.isascii() and not unicodedata.is_normalized("NFC", value):
+                raise Invalid(where, "text is not in Unicode normal form C")
+        case list() | tuple():
+            for item in value:
+                _check(item, where)
+        case dict():
+            for key, item in value.items():
+                if not isinstance(key, str) or not key.isascii():
+                    raise Invalid(where, "a key is not ASCII text")
+                _check(item, f"{where}.{key}")
+        case _:
+            raise Invalid(where, f"a {type(value).__name__} has no canonical form")
