@@ -1,0 +1,1 @@
+"""Vendors, people, projects, assets and grants: one immutable snapshot, swapped by epoch."""

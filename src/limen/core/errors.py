@@ -54,9 +54,7 @@ class Paused(Denied):
     """
 
     def __init__(self, *, subject: str, since: str, contact: str, reason: str) -> None:
-        super().__init__(
-            f"{subject} is paused since {since}: {reason}. Nothing was served. Ask {contact}.", rule="pause"
-        )
+        super().__init__(f"{subject} is paused since {since}: {reason}. Nothing was served. Ask {contact}.", rule="pause")
         self.subject = subject
         self.since = since
         self.contact = contact

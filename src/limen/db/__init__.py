@@ -1,0 +1,1 @@
+"""The control tables (SQLAlchemy Core) and their migrations (Alembic)."""

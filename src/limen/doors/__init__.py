@@ -1,0 +1,1 @@
+"""Protocol front ends: only these know HTTP, and none imports another."""

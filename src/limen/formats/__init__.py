@@ -1,0 +1,1 @@
+"""Pure codecs of other people's standards: bytes to values and back."""

@@ -1,0 +1,1 @@
+"""Who is asking: OpenID Connect, sessions and live state."""

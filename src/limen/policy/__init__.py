@@ -1,0 +1,1 @@
+"""May they: Cedar policies behind a fail-closed check, and exact quotas."""

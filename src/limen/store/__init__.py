@@ -1,0 +1,1 @@
+"""Where bytes rest: content-addressed, verified on the way in."""
