@@ -1,0 +1,125 @@
+"""Live state: who is cut, at this instant. The hard check that every request and every chunk passes.
+
+A pause takes effect here, in memory, before its ledger entry is written, and never waits for the ledger. It cuts by
+subject: `vendor/<id>`, `project/<id>`, `person/<id>` (people and workloads), `session/<id>`. Running streams are
+registered by session and aborted at their transports, so that a stalled reader is cut like any other.
+
+Sessions that a pause cut stay ended after it is lifted: their owners log in again. Owned by the event loop's thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from limen.core.errors import Paused, SessionEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from limen.core.types import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """One order: what is cut, why, since when (integer seconds), whom to ask, and whose work goes on (`essential`)."""
+
+    subject: str
+    reason: str
+    since: int
+    contact: str
+    essential: frozenset[str] = frozenset()
+
+    def covers(self, session: Session) -> bool:
+        """Whether this order cuts the session."""
+        return self.subject in subjects_of(session) and not self.essential.intersection(subjects_of(session))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stream:
+    """One response or upload in progress; `abort` closes its transport at once and discards what it had not sent."""
+
+    session: Session
+    abort: Callable[[], None]
+
+
+def subjects_of(session: Session) -> tuple[str, ...]:
+    """The names under which a session can be cut, widest first."""
+    own = (f"project/{session.project}", f"person/{session.holder}", f"session/{session.id}")
+    vendor = f"vendor/{session.vendor}" if session.vendor else "vendor/lab"
+    return (vendor, *own, f"person/{session.sponsor}") if session.sponsor else (vendor, *own)
+
+
+class Live:
+    """Who is paused or ended, and which streams run now."""
+
+    def __init__(self) -> None:
+        self._pauses: dict[str, Pause] = {}
+        self._cuts: list[Pause] = []  # lifted orders: sessions issued up to then stay ended
+        self._ended: dict[str, int] = {}  # subject -> since when; for good
+        self._streams: set[Stream] = set()
+
+    def check(self, session: Session) -> None:
+        """Pass in silence, or raise Paused or SessionEnded. Called before every decision and before every chunk."""
+        if not (self._pauses or self._ended or self._cuts):
+            return
+        names = subjects_of(session)
+        for name in names:
+            pause = self._pauses.get(name)
+            if pause is not None and pause.covers(session):
+                raise Paused(subject=name, since=_rfc3339(pause.since), contact=pause.contact, reason=pause.reason)
+            if name in self._ended:
+                raise SessionEnded(f"{name} has ended; nothing was served")
+        if any(session.issued_at <= cut.since and cut.covers(session) for cut in self._cuts):
+            raise SessionEnded("this session was cut by a pause that has been lifted since; log in again")
+
+    def issue_after(self, session: Session) -> int:
+        """The earliest `issued_at` that a new session of this kind may carry, so that no lifted pause covers it."""
+        return max((cut.since + 1 for cut in self._cuts if cut.covers(session)), default=0)
+
+    def pause(self, pause: Pause) -> int:
+        """Cut now; returns how many running streams were aborted. Idempotent: a second order replaces the first."""
+        self._pauses[pause.subject] = pause
+        return self.abort(pause.covers)
+
+    def lift(self, subject: str) -> Pause | None:
+        """Let new sessions in again; those the pause cut stay ended. None if nothing was paused under that name."""
+        pause = self._pauses.pop(subject, None)
+        if pause is not None:
+            self._cuts.append(pause)
+        return pause
+
+    def end(self, subject: str, *, at: int) -> int:
+        """End a person, workload or session for good; returns how many running streams were aborted."""
+        self._ended.setdefault(subject, at)
+        return self.abort(lambda session: subject in subjects_of(session))
+
+    def abort(self, covers: Callable[[Session], bool]) -> int:
+        """Abort the streams of the sessions that `covers` picks."""
+        cut = [stream for stream in self._streams if covers(stream.session)]
+        for stream in cut:
+            stream.abort()
+        return len(cut)
+
+    def register(self, session: Session, abort: Callable[[], None]) -> Stream:
+        """Make a stream reachable for a pause. The caller must `unregister` it when it is over."""
+        stream = Stream(session, abort)
+        self._streams.add(stream)
+        return stream
+
+    def unregister(self, stream: Stream) -> None:
+        """Forget a stream that is over."""
+        self._streams.discard(stream)
+
+    def pauses(self) -> tuple[Pause, ...]:
+        """The orders in force, oldest first."""
+        return tuple(sorted(self._pauses.values(), key=lambda p: (p.since, p.subject)))
+
+    def sessions_streaming(self) -> Iterable[Session]:
+        """The sessions that have a stream running now, once a stream."""
+        return [stream.session for stream in self._streams]
+
+
+def _rfc3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
