@@ -1,0 +1,187 @@
+"""Checkpoints, tiles, bundles and proof files: the spellings that are written, and those that are refused."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from limen.core.errors import Invalid
+from limen.formats import checkpoint, merkle, note, tiles, tlogproof
+from limen.formats.merkle import Frontier
+from limen.formats.note import Signer
+from limen.formats.tlogproof import Proof
+
+SIGNER = Signer("example.com/log", bytes(32))
+ROOT = base64.b64encode(bytes(32)).decode()
+ENTRIES = [f"entry {i}".encode() for i in range(700)]
+LEAVES = [merkle.leaf_hash(entry) for entry in ENTRIES]
+
+
+def edge_of(size):
+    """The hashes of the last tile of each level, from the leaves, by definition."""
+    return [
+        [merkle.root_of(LEAVES[i * span : (i + 1) * span]) for i in range(size // span - width, size // span)]
+        for level, width in enumerate(tiles.widths(size))
+        for span in [256**level]
+    ]
+
+
+def read_tile(size):
+    """Tiles of the tree of this size, from the leaves, by definition."""
+
+    def read(level, index, width):
+        span = 256**level
+        first = index * 256
+        assert (first + width) * span <= size, "asked for a hash that this tree's tiles do not have"
+        return [merkle.root_of(LEAVES[i * span : (i + 1) * span]) for i in range(first, first + width)]
+
+    return read
+
+
+# --- checkpoints
+
+
+def test_a_checkpoint_survives_the_way_through_text():
+    assert checkpoint.decode(checkpoint.encode("example.com/log", 7, bytes(32))) == ("example.com/log", 7, bytes(32))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "origin\n",
+        f"\n1\n{ROOT}\n",
+        f"origin\n1\n{ROOT}",
+        f"origin\n01\n{ROOT}\n",
+        f"origin\n+1\n{ROOT}\n",
+        f"origin\n-1\n{ROOT}\n",
+        f"origin\n\N{ARABIC-INDIC DIGIT ONE}\n{ROOT}\n",
+        f"origin\n\n{ROOT}\n",
+        f"origin\n9223372036854775808\n{ROOT}\n",
+        f"origin\n0\n{ROOT}\n",
+        "origin\n1\nAAAA\n",
+        f"origin\n1\n{ROOT}\nextension\n",
+        f"origin\n1\n{ROOT[:-2]}B=\n",
+    ],
+)
+def test_a_malformed_checkpoint_is_refused(text):
+    with pytest.raises(Invalid):
+        checkpoint.decode(text)
+
+
+def test_an_origin_of_two_lines_is_not_written():
+    with pytest.raises(Invalid):
+        checkpoint.encode("a\nb", 1, bytes(32))
+
+
+# --- tiles and bundles
+
+
+@pytest.mark.parametrize(
+    ("level", "index", "width", "path"),
+    [
+        (0, 1234067, 256, "tile/0/x001/x234/067"),
+        (0, 0, 1, "tile/0/000.p/1"),
+        (None, 273, 112, "tile/entries/273.p/112"),
+        (2, 1000, 256, "tile/2/x001/000"),
+    ],
+)
+def test_a_tiles_path_is_the_specifications(level, index, width, path):
+    assert tiles.path(level, index, width) == path
+
+
+def test_the_widths_are_the_specifications_examples():
+    assert tiles.widths(70_000) == [112, 17, 1]
+    assert tiles.widths(256) == [0, 1]
+    assert tiles.widths(0) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 255, 256, 257, 511, 512, 700])
+def test_the_last_tiles_of_a_tree_give_its_frontier(size):
+    assert tiles.frontier_of(edge_of(size), size) == Frontier().extended(LEAVES[:size])
+
+
+def test_last_tiles_that_do_not_fit_the_size_are_refused():
+    with pytest.raises(Invalid):
+        tiles.frontier_of(edge_of(300), 301)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 255, 256, 257, 600, 700])
+def test_proofs_built_from_tiles_verify(size):
+    root = merkle.root_of(LEAVES[:size])
+
+    def range_hash(start, end):
+        return tiles.range_hash(read_tile(size), start, end)
+
+    for index in {0, 1, size // 2, size - 2, size - 1} & set(range(size)):
+        proof = merkle.inclusion_proof(index, size, range_hash)
+        merkle.verify_inclusion(index, size, LEAVES[index], proof, root)
+        consistency = merkle.consistency_proof(index + 1, size, range_hash)
+        merkle.verify_consistency(index + 1, size, merkle.root_of(LEAVES[: index + 1]), root, consistency)
+
+
+def test_a_tile_gives_its_first_hashes_and_no_more_than_it_has():
+    raw = tiles.encode_tile(LEAVES[:9])
+
+    assert tiles.decode_tile(raw, 9) == LEAVES[:9]
+    assert tiles.decode_tile(raw, 4) == LEAVES[:4]
+    for bad, width in [(raw, 10), (raw + b"x", 9), (raw[:-1], 9), (bytes(257 * 32), 1)]:
+        with pytest.raises(Invalid):
+            tiles.decode_tile(bad, width)
+
+
+def test_a_bundle_gives_its_first_entries_and_not_a_byte_is_left_over():
+    entries = [b"", b"a", b"b" * 65_535]
+    raw = tiles.encode_bundle(entries)
+
+    assert tiles.decode_bundle(raw, 3) == entries
+    assert tiles.decode_bundle(raw, 2) == entries[:2]
+    for bad, width in [(raw, 4), (raw[:-1], 3), (raw + b"\x00", 3), (b"\x00", 0), (bytes(2 * 257), 1)]:
+        with pytest.raises(Invalid):
+            tiles.decode_bundle(bad, width)
+
+
+# --- proof files
+
+
+def a_proof(extra=b""):
+    size = 300
+    text = checkpoint.encode(SIGNER.name, size, merkle.root_of(LEAVES[:size]))
+    hashes = merkle.inclusion_proof(17, size, lambda start, end: merkle.root_of(LEAVES[start:end]))
+    return Proof(17, tuple(hashes), note.sign(text, SIGNER), extra)
+
+
+@pytest.mark.parametrize("extra", [b"", b"anything"])
+def test_a_proof_survives_the_way_through_its_file_and_verifies(extra):
+    proof = tlogproof.decode(a_proof(extra).encode())
+
+    assert proof == a_proof(extra)
+    assert proof.verify(ENTRIES[17], [SIGNER.verifier])[:2] == (SIGNER.name, 300)
+
+
+def test_a_proof_of_another_entry_or_under_another_key_is_refused():
+    with pytest.raises(Invalid):
+        a_proof().verify(ENTRIES[18], [SIGNER.verifier])
+    with pytest.raises(Invalid):
+        a_proof().verify(ENTRIES[17], [Signer(SIGNER.name, bytes(range(32))).verifier])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"tlog-proof@v1", b"tlog-proof@v2"),
+        (b"index 17", b"index 017"),
+        (b"index 17", b"Index 17"),
+        (b"index 17\n", b""),
+        (b"index 17\n", b"extra \nindex 17\n"),
+        (b"index 17\n", b"index 17\nAAAA\n"),
+        (b"index 17\n", b"index 17\n\xff\n"),
+        (b"index 17\n", b"index 17\n\n"),
+        (b"index 17\n", b"index 17\n" + ROOT.encode() + b"\n" + (ROOT.encode() + b"\n") * 63),
+        (b"\n\n", b"\n"),
+    ],
+)
+def test_a_malformed_proof_is_refused(old, new):
+    with pytest.raises(Invalid):
+        tlogproof.decode(a_proof().encode().replace(old, new))
