@@ -1,0 +1,142 @@
+"""The catalog: the snapshot in memory, the control tables behind it, and the keys of people's side records.
+
+The ledger is the record. `apply` takes a change whose entry is durable, writes its rows and the entry's index in one
+transaction, and swaps the snapshot; an entry that was applied before changes nothing. What a crash kept from being
+applied is applied at start-up, from the entries after `applied`.
+
+One process owns the control database. `apply` is called by one thread at a time; `snapshot`, `subject_key` and
+`pseudonym` may be read from any.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from limen.catalog.rows import STORED, load, made
+from limen.catalog.snapshot import Ordered, Snapshot
+from limen.core.errors import Conflict, NotFound
+from limen.db.engine import open_engine
+from limen.db.tables import APPLIED, SUBJECT_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from limen.catalog.changes import Change
+    from limen.catalog.state import State
+
+SUBJECT_KEY_BYTES: Final = 32
+PSEUDONYM_HEX: Final = 20  # 80 bits: no two people of one project will meet
+
+
+class Catalog:
+    """Vendors, people, projects, assets and grants, as the ledger's authority entries made them."""
+
+    def __init__(
+        self, engine: sa.Engine, snapshot: Snapshot, keys: dict[str, bytes | None], random: Callable[[int], bytes]
+    ) -> None:
+        self.snapshot = snapshot
+        self._engine = engine
+        self._random = random
+        self._keys = keys  # None: erased. Guarded by _making; reads need no lock
+        self._making = threading.Lock()
+
+    @classmethod
+    def open(cls, url: str, *, random: Callable[[int], bytes]) -> Catalog:
+        """The catalog in that database (`sqlite:///…`), its tables brought up to date. Invalid("url", …) if it can't be."""
+        engine = open_engine(url)
+        with engine.connect() as connection:
+            applied = connection.execute(sa.select(APPLIED.c.entry)).scalar_one()
+            keys = {row.holder: row.key for row in connection.execute(sa.select(SUBJECT_KEY))}
+            return cls(engine, Snapshot(applied, load(connection)), keys, random)
+
+    @property
+    def applied(self) -> int:
+        """The index of the last authority entry that was applied; -1 before the first."""
+        return self.snapshot.epoch
+
+    def apply(self, change: Change, *, index: int, at: int) -> None:
+        """Apply one change whose entry `index` is durable; durable itself when this returns. Again is no change."""
+        self.apply_all([Ordered(change, index, at)])
+
+    def apply_all(self, ordered: Sequence[Ordered]) -> None:
+        """Apply several in one transaction; those applied before are passed over."""
+        due = [step for step in ordered if step.index > self.applied]
+        if not due:
+            return
+        before = self.snapshot
+        after = before.with_changes(due)
+        with self._engine.begin() as connection:
+            _advance(connection, after.epoch, before.epoch)
+            _store(connection, after.state, before.state, due)
+        self.snapshot = after
+
+    def subject_key(self, holder: str) -> bytes:
+        """The 32-byte key that seals a subject's side records; made, and durable, at first use. NotFound once erased."""
+        if holder not in self._keys:
+            self.make_subject_keys([holder])
+        key = self._keys[holder]
+        if key is None:
+            raise NotFound(f"the key of {holder}: it was erased")
+        return key
+
+    def make_subject_keys(self, holders: Iterable[str]) -> None:
+        """Make the keys that are missing, in one transaction: before an import, so that it does not pay a commit each."""
+        with self._making:
+            made = {holder: self._random(SUBJECT_KEY_BYTES) for holder in dict.fromkeys(holders) if holder not in self._keys}
+            if made:
+                with self._engine.begin() as connection:
+                    connection.execute(SUBJECT_KEY.insert(), [{"holder": h, "key": k} for h, k in made.items()])
+                self._keys.update(made)
+
+    def erase_subject_key(self, holder: str) -> None:
+        """Destroy a subject's key for good: their side records can't be opened again, and every proof still holds."""
+        with self._making:
+            if self._keys.get(holder) is None:
+                raise NotFound(f"the key of {holder}")
+            with self._engine.begin() as connection:
+                connection.execute(SUBJECT_KEY.update().where(SUBJECT_KEY.c.holder == holder).values(key=None))
+            self._keys[holder] = None
+
+    def pseudonym(self, holder: str, project: str) -> str:
+        """What entries of one project call somebody: HMAC-SHA256 of the project's id under their subject key.
+
+        Nobody can link the pseudonyms of two projects without that key, and with the key gone nobody can at all.
+        """
+        code = hmac.digest(self.subject_key(holder), b"limen pseudonym v1\0" + project.encode(), hashlib.sha256)
+        return f"p-{code.hex()[:PSEUDONYM_HEX]}"
+
+    def close(self) -> None:
+        """Close the database."""
+        self._engine.dispose()
+
+
+def _advance(connection: sa.Connection, epoch: int, before: int) -> None:
+    # Nothing can slip between: if another process applied an entry meanwhile, no row matches.
+    moved = connection.execute(APPLIED.update().where(APPLIED.c.entry == before).values(entry=epoch))
+    if moved.rowcount != 1:
+        raise Conflict("another process applies changes to this control database; stop it first")
+
+
+def _store(connection: sa.Connection, after: State, before: State, due: Sequence[Ordered]) -> None:
+    """Write what a draft touched. A new row keeps the index of the entry that made it."""
+    makers = {made(step.change): step.index for step in due}
+    for name, table, row_of in STORED:
+        known = getattr(before, name)
+        fresh: list[dict[str, Any]] = []
+        for key in getattr(after, name).touched:
+            row = row_of(after, key)
+            # A built-in tier is known from the start, but has no row to update until it is first set.
+            if key not in known or not _update(connection, table, row):
+                fresh.append({**row, "entry": makers[name, key]})
+        if fresh:
+            connection.execute(table.insert(), fresh)
+
+
+def _update(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> bool:
+    same = sa.and_(*(column == row[column.name] for column in table.primary_key.columns))
+    return connection.execute(table.update().where(same).values(row)).rowcount == 1

@@ -1,0 +1,66 @@
+"""Opens the control database and brings its tables up to date.
+
+SQLite runs in WAL mode with foreign keys on and synchronous=FULL: what `apply` returned from is on the disk. Any other
+URL is handed to SQLAlchemy as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from limen.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+_BUSY_MS = 5_000
+
+
+def open_engine(url: str) -> sa.Engine:
+    """An engine for `url` (`sqlite:///…`), its tables at this version's schema. Invalid("url", …) if it can't be opened."""
+    try:
+        engine = sa.create_engine(url)
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as e:
+        raise Invalid("url", f"not a database that limen can open: {e}") from e
+    if engine.dialect.name == "sqlite":
+        _own_alone(engine.url.database)
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+    try:
+        migrate(engine)
+    except (sa.exc.OperationalError, sa.exc.DatabaseError) as e:
+        engine.dispose()
+        raise Invalid("url", f"cannot open the control database: {e.orig if hasattr(e, 'orig') else e}") from e
+    return engine
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Run the migrations that are missing, in one transaction. They lie in the package, so an installed wheel has them."""
+    config = Config()
+    # A `%` in the path would be read as interpolation.
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _own_alone(path: str | None) -> None:
+    # The subject keys lie in it. SQLite gives its -wal and -shm neighbours the same mode.
+    if not path or path == ":memory:":
+        return
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as e:
+        raise Invalid("url", f"cannot open the control database {path}: {e.strerror}") from e
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
