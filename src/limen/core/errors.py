@@ -102,6 +102,15 @@ class Unsupported(LimenError):
         self.reason = reason
 
 
+class PreconditionFailed(LimenError):
+    """A condition that the caller set (If-Match, If-None-Match) does not hold. Nothing was changed or served."""
+
+    def __init__(self, condition: str) -> None:
+        super().__init__(f"{condition} does not hold")
+        self.reason = f"{condition} does not hold"
+        self.condition = condition
+
+
 class LedgerUnavailable(LimenError):
     """The log cannot be written, so nothing may be served. `next_step` tells the operator how it recovers."""
 
