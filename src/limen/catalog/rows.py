@@ -18,9 +18,9 @@ from limen.core.types import Action, Agreement, Asset, AssetClass, Grant, Person
 from limen.db import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
-    Row = Mapping[str, Any]
+    Row = sa.RowMapping
 
 T = TypeVar("T")
 
