@@ -25,9 +25,15 @@ from importlib.machinery import all_suffixes
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
+from limen.core.errors import Denied
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
+
+log = structlog.get_logger("limen")
 
 KNOWN: Final = frozenset(
     {
@@ -67,6 +73,22 @@ def unexpected_startup_code(
         *(hit for directory in places for hit in _customizers(directory, allow)),
     }
     return sorted(found)
+
+
+def check_startup_code(*, allowed: Iterable[str] = (), strict: bool) -> list[Found]:
+    """Look at this interpreter's own directories; `allowed` adds to what is KNOWN.
+
+    With `strict`, anything found is Denied, with each place and the hash to allow it by; without, it is logged and returned.
+    """
+    found = unexpected_startup_code(site_directories(), KNOWN | set(allowed), import_dirs=import_directories())
+    if found and strict:
+        places = "; ".join(f"{hit.path} {hit.why}" + (f" (sha256 {hit.digest})" if hit.digest else "") for hit in found)
+        next_step = "remove it, or if you know it, put its sha256 into `allowed_startup` under [supply] in limen.toml"
+        reason = "unexpected start-up code in this Python environment"
+        raise Denied(reason, rule="startup-code", detail=f"{reason}: {places}. Nothing was started; {next_step}")
+    for hit in found:
+        log.warning("unexpected start-up code; in production this refuses to start", path=str(hit.path), why=hit.why)
+    return found
 
 
 def site_directories() -> list[Path]:

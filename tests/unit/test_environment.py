@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 
 from limen import environment
-from limen.environment import KNOWN, unexpected_startup_code
+from limen.core.errors import Denied
+from limen.environment import KNOWN, check_startup_code, unexpected_startup_code
 
 # The shape of the line that came with LiteLLM 1.82.8, with a harmless payload.
 POISON = b"import os, subprocess, sys; subprocess.Popen([sys.executable, '-c', 'pass'])\n"
@@ -131,6 +133,33 @@ def test_one_directory_under_two_names_is_reported_once(site_dir, tmp_path):
 
 def test_a_directory_that_is_not_there_holds_nothing(tmp_path):
     assert unexpected_startup_code([tmp_path / "none"]) == []
+
+
+@pytest.fixture
+def poisoned(site_dir, monkeypatch):
+    (site_dir / "litellm_init.pth").write_bytes(POISON)
+    monkeypatch.setattr(environment, "site_directories", lambda: [site_dir])
+    return site_dir / "litellm_init.pth"
+
+
+def test_production_refuses_to_start_and_says_what_to_do(poisoned):
+    with pytest.raises(Denied) as refusal:
+        check_startup_code(strict=True)
+    text = str(refusal.value)
+    assert str(poisoned.resolve()) in text
+    assert hashlib.sha256(POISON).hexdigest() in text
+    assert "allowed_startup" in text
+
+
+def test_development_warns_and_goes_on(poisoned):
+    with structlog.testing.capture_logs() as logged:
+        (hit,) = check_startup_code(strict=False)
+    assert [line["path"] for line in logged] == [str(hit.path)] == [str(poisoned.resolve())]
+
+
+def test_production_starts_when_the_hash_is_allowed(poisoned):
+    assert poisoned.exists()
+    assert check_startup_code(allowed=[hashlib.sha256(POISON).hexdigest()], strict=True) == []
 
 
 def test_this_environment_of_pinned_packages_is_clean():
