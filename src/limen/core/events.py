@@ -105,6 +105,11 @@ def commitment(salt: bytes, name: str, value: Mapping[str, Any]) -> str:
     return hashlib.sha256(salt + name.encode() + b"\0" + canonical(value)).hexdigest()
 
 
+def check(value: object, where: str) -> None:
+    """Pass in silence if the value has a canonical form; Invalid names the part, below `where`, that has none."""
+    _check(value, where)
+
+
 def _check(value: object, where: str) -> None:  # noqa: C901  one arm per JSON type
     match value:
         case bool() | None:

@@ -1,0 +1,159 @@
+"""The log of record: every access and every change of authority, in one order, durable before anything follows from it.
+
+`Ledger` is the face that the rest of limen sees: coroutines for whoever must wait until an entry is on disk, iterators
+for whoever reads. Behind it one thread orders and commits (`sequencer`), one publishes (`publisher`), and a store keeps
+the bytes (`store`, `sqlite`). Entries are opaque here; `scribe` writes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+from limen.core.errors import LedgerUnavailable, TamperDetected
+from limen.core.events import MAX_ENTRY
+from limen.ledger.publisher import Publisher
+from limen.ledger.sequencer import Request, Sequencer
+from limen.ledger.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from limen.core.types import Checkpoint, Receipt
+    from limen.formats.note import Signer
+    from limen.ledger.store import Store
+
+DATABASE = "ledger.db"
+PUBLISHED = "log"
+CLOSE_S = 10.0
+
+
+class Ledger:
+    """One log, open for appending; the caller holds the data directory's lock. Appends may come from any event loop."""
+
+    def __init__(self, store: Store, sequencer: Sequencer, publisher: Publisher, *, deadline_s: float) -> None:
+        self._store = store
+        self._sequencer = sequencer
+        self._publisher = publisher
+        self._deadline_s = deadline_s
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        origin: str,
+        signer: Signer,
+        now: Callable[[], float],
+        deadline_s: float = 1.5,
+        store: Store | None = None,
+    ) -> Self:
+        """Open the log below a directory, or begin one; publishes in the background what an earlier process could not.
+
+        TamperDetected if the stored head does not verify, or is behind what was published: then nothing is signed any
+        more. LedgerUnavailable if the database can't be opened. `store` stands in for `ledger.db`, under its promises.
+        """
+        if signer.name != origin:
+            raise RuntimeError(f"the log {origin} must be signed under its own name, not {signer.name}")
+        store = store or SqliteStore(directory / DATABASE, origin)
+
+        def tampered(why: TamperDetected) -> None:
+            sequencer.stop(why)
+
+        publisher = Publisher(store, directory / PUBLISHED, signer, tampered=tampered)
+        sequencer = Sequencer(store, signer, now=now, committed=publisher.publish)
+        try:
+            publisher.start(sequencer.head)
+        except BaseException:
+            sequencer.close(timeout_s=0)
+            raise
+        sequencer.start()
+        return cls(store, sequencer, publisher, deadline_s=deadline_s)
+
+    # --- writing
+
+    async def append(self, entry: bytes, side: bytes | None = None) -> Receipt:
+        """Make one entry durable, with its side record; on return it is on disk under a signed checkpoint.
+
+        LedgerUnavailable means that it can't be told: the entry may be in the log or not. Not idempotent.
+        """
+        return (await self.append_all([(entry, side)]))[0]
+
+    async def append_all(self, entries: Sequence[tuple[bytes, bytes | None]]) -> list[Receipt]:
+        """Make entries durable together, at consecutive indexes: all, or none. Otherwise as `append`."""
+        if any(len(entry) > MAX_ENTRY for entry, _ in entries):
+            raise RuntimeError(f"an entry of more than {MAX_ENTRY} bytes")
+        loop = asyncio.get_running_loop()
+        request = Request(entries, loop.create_future())
+        self._sequencer.put(request)
+        receipts = await self._within_deadline(request)
+        # No await between here and the caller's own books: until then its intents count as open.
+        self._sequencer.claimed(request)
+        return receipts
+
+    def append_soon(self, entry: bytes, *, low_water: int | None) -> None:
+        """Queue an entry that rides on a later commit, from the thread that appends. Never blocks and never fails.
+
+        `low_water` is the oldest intent whose outcome is still to come, None if there is none. An intent is open until
+        its outcome is queued here, or its `append` has returned. With a full queue the entry is lost: an outcome that is
+        missing reads as *fully exposed*.
+        """
+        self._sequencer.put_soon(entry, low_water=low_water)
+
+    async def flush(self) -> None:
+        """Wait until all that was queued before is committed and published. LedgerUnavailable if it can't be."""
+        request = Request((), asyncio.get_running_loop().create_future())
+        self._sequencer.put(request)
+        await self._within_deadline(request)
+        self._sequencer.claimed(request)
+        await asyncio.wrap_future(self._publisher.reached(self._sequencer.head.size))
+
+    async def _within_deadline(self, request: Request) -> list[Receipt]:
+        future = request.future
+        if future is None:
+            raise RuntimeError("a request that somebody waits for needs a future")
+        timer = future.get_loop().call_later(self._deadline_s, self._expire, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def _expire(self, future: asyncio.Future[list[Receipt]]) -> None:
+        """The caller waits no longer. The entry may land all the same: the log may claim more than happened."""
+        if not future.done():
+            future.set_exception(
+                LedgerUnavailable(f"no commit within {self._deadline_s} s", next_step="look at the disk of the data directory")
+            )
+
+    async def close(self) -> None:
+        """Commit and publish what is queued, and close the database. Nothing may be appended afterwards."""
+        await asyncio.to_thread(self._sequencer.close, timeout_s=CLOSE_S)
+        await asyncio.to_thread(self._publisher.close, timeout_s=CLOSE_S)
+
+    # --- reading: any thread
+
+    def head(self) -> Checkpoint:
+        """The newest durable checkpoint."""
+        return self._sequencer.head.checkpoint
+
+    def low_water(self) -> int:
+        """Every intent below this index has its outcome. May lag, never leads."""
+        return self._sequencer.head.low_water
+
+    def entries(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Committed entries with their indexes, in order, up to `end` or the head of this moment.
+
+        LedgerUnavailable if they can't be read. They are as stored: `proofs.verify` says whether they are as signed.
+        """
+        size = self.head().size
+        return self._store.entries(start, size if end is None else min(end, size))
+
+    def sides(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Sealed side records of start <= index < end, in order; entries without one are left out."""
+        return self._store.sides(start, min(end, self.head().size))
+
+    def first_since(self, at_us: int) -> int:
+        """An index from which on to read for everything that happened at `at_us` or later. May be early, never late."""
+        found = self._store.first_since(at_us // 1_000_000 - 1)
+        return self.head().size if found is None else found

@@ -1,0 +1,254 @@
+"""The ledger in one SQLite file: WAL, synchronous=FULL, one writing connection, readers of their own.
+
+After a failed commit or fsync the write-ahead log may hold frames that look written and are not on disk: the kernel
+reports a lost page once and then forgets it. So a new writer first moves all frames into the database file and syncs
+that (`wal_checkpoint(TRUNCATE)`), and only what survives it counts as durable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from limen.core.errors import Conflict, Invalid, LedgerUnavailable, LimenError, TamperDetected
+from limen.core.types import Checkpoint
+from limen.formats.merkle import Frontier
+from limen.ledger.store import Batch, Head
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PAGE: Final = 1024
+_SCHEMA_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS head (
+    origin TEXT NOT NULL PRIMARY KEY,
+    size INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    frontier BLOB NOT NULL,
+    note BLOB NOT NULL,
+    low_water INTEGER NOT NULL,
+    committed_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS entry (idx INTEGER PRIMARY KEY, committed_at INTEGER NOT NULL, raw BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS side (idx INTEGER PRIMARY KEY, raw BLOB NOT NULL) STRICT;
+"""
+_READ_HEAD: Final = """
+SELECT size, root, frontier, note, low_water, committed_at, (SELECT max(idx) FROM entry) FROM head WHERE origin = :origin
+"""
+_FIRST_HEAD: Final = """
+INSERT INTO head (origin, size, root, frontier, note, low_water, committed_at)
+VALUES (:origin, :size, :root, :frontier, :note, :low_water, :committed_at) ON CONFLICT DO NOTHING
+"""
+_NEXT_HEAD: Final = """
+UPDATE head SET size = :size, root = :root, frontier = :frontier, note = :note, low_water = :low_water,
+    committed_at = :committed_at
+WHERE origin = :origin AND size = :old_size AND root = :old_root
+"""
+_ADD_ENTRY: Final = "INSERT INTO entry (idx, committed_at, raw) VALUES (:idx, :at, :raw)"
+_ADD_SIDE: Final = "INSERT INTO side (idx, raw) VALUES (:idx, :raw)"
+_READ_ENTRIES: Final = "SELECT idx, raw FROM entry WHERE idx >= :start AND idx < :end ORDER BY idx LIMIT :page"
+_READ_SIDES: Final = "SELECT idx, raw FROM side WHERE idx >= :start AND idx < :end ORDER BY idx LIMIT :page"
+_READ_TIME: Final = "SELECT committed_at FROM entry WHERE idx = :idx"
+_READ_LAST: Final = "SELECT max(idx) FROM entry"
+_BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+class SqliteStore:
+    """The store of `ledger.db`; see `store.Store` for what each method promises."""
+
+    def __init__(self, path: Path, origin: str) -> None:
+        self._path = path
+        self._origin = origin
+        self._reading = "ro"
+
+    @classmethod
+    def to_look_at(cls, path: Path, origin: str) -> SqliteStore:
+        """A store that is only read, perhaps a copy, perhaps in use by another process; nothing beside it is created."""
+        store = cls(path, origin)
+        # Without a write-ahead log nobody has it open, and opening it the usual way would make one.
+        store._reading = "ro" if _wal(path).exists() else "still"
+        return store
+
+    def create(self) -> None:
+        """Make the file and its tables if there are none."""
+        with _translated("create ledger.db"), closing(_connect(self._path, "rwc")) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version not in {0, _SCHEMA_VERSION}:
+                raise Invalid("ledger.db", f"has schema {version}; this limen reads {_SCHEMA_VERSION}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION};")
+
+    def writer(self) -> SqliteWriter:
+        """Open the writing connection."""
+        return SqliteWriter(self._path, self._origin)
+
+    def entries(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Committed entries, in short reads, so that a slow reader never holds the write-ahead log back."""
+        return self._pages(_READ_ENTRIES, start, end)
+
+    def sides(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Side records, in short reads."""
+        return self._pages(_READ_SIDES, start, end)
+
+    def first_since(self, at: int) -> int | None:
+        """Binary search: commit times never run backwards along the log."""
+        with _translated("read"), closing(_connect(self._path, self._reading)) as connection:
+            last = connection.execute(_READ_LAST).fetchone()[0]
+            low, high = 0, 0 if last is None else last + 1
+            end = high
+            while low < high:
+                middle = (low + high) // 2
+                row = connection.execute(_READ_TIME, {"idx": middle}).fetchone()
+                if row is None:
+                    raise TamperDetected(f"entry {middle} is missing from ledger.db", index=middle)
+                if row[0] < at:
+                    low = middle + 1
+                else:
+                    high = middle
+            return low if low < end else None
+
+    def head(self) -> Head | None:
+        """The newest durable head, read without becoming the writer: for whoever only looks."""
+        with _translated("read the head"), closing(_connect(self._path, self._reading)) as connection:
+            return _read_head(connection, self._origin)
+
+    def _pages(self, query: str, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        with _translated("read"), closing(_connect(self._path, self._reading)) as connection:
+            while start < end:
+                rows = connection.execute(query, {"start": start, "end": end, "page": PAGE}).fetchall()
+                yield from rows
+                if len(rows) < PAGE:
+                    return
+                start = rows[-1][0] + 1
+
+
+class SqliteWriter:
+    """The writing connection. Made by one thread and then used by another, never by two at once."""
+
+    def __init__(self, path: Path, origin: str) -> None:
+        self._path = path
+        self._origin = origin
+        with _translated("open ledger.db"):
+            self._connection = _connect(path, "rw")
+            try:
+                self._prepare()
+                self._inodes = self._inodes_on_disk()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _prepare(self) -> None:
+        for pragma in ("synchronous = FULL", "busy_timeout = 250", "trusted_schema = OFF", "wal_autocheckpoint = 4000"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            raise Invalid("ledger.db", "is not in WAL mode; was it edited by hand?")
+        busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise LedgerUnavailable("another process reads or writes ledger.db")
+
+    def head(self) -> Head | None:
+        """The newest durable head."""
+        with _translated("read the head"):
+            return _read_head(self._connection, self._origin)
+
+    def append(self, batch: Batch, *, after: Head | None, head: Head) -> None:
+        """One transaction: the head, compared and swapped; then the rows. Durable when COMMIT has returned."""
+        execute = self._connection.execute
+        with _translated("commit"):
+            execute("BEGIN IMMEDIATE")
+            try:
+                self._swap_head(after, head)
+                at = head.committed_at
+                rows = [{"idx": idx, "at": at, "raw": raw} for idx, raw in enumerate(batch.entries, batch.start)]
+                self._connection.executemany(_ADD_ENTRY, rows)
+                if batch.sides:
+                    self._connection.executemany(_ADD_SIDE, [{"idx": idx, "raw": raw} for idx, raw in batch.sides])
+                execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    execute("ROLLBACK")
+                raise
+        if self._inodes_on_disk() != self._inodes:
+            raise LedgerUnavailable(
+                "ledger.db was moved, replaced or deleted while limen runs", next_step="put it back; limen then goes on"
+            )
+
+    def _swap_head(self, after: Head | None, head: Head) -> None:
+        swap = _FIRST_HEAD if after is None else _NEXT_HEAD
+        if self._connection.execute(swap, _head_row(head, after)).rowcount != 1:
+            raise Conflict("somebody else has appended to ledger.db")
+
+    def close(self) -> None:
+        """Give the connection back."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+
+    def _inodes_on_disk(self) -> tuple[int, int] | None:
+        """Which files the names stand for. A commit into a deleted file succeeds, and is lost."""
+        try:
+            return self._path.stat().st_ino, _wal(self._path).stat().st_ino
+        except FileNotFoundError:
+            return None
+
+
+def _wal(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _head_row(head: Head, after: Head | None) -> dict[str, object]:
+    checkpoint = head.checkpoint
+    return {
+        "origin": checkpoint.origin,
+        "size": checkpoint.size,
+        "root": checkpoint.root,
+        "frontier": head.frontier.to_bytes(),
+        "note": checkpoint.note,
+        "low_water": head.low_water,
+        "committed_at": head.committed_at,
+        "old_size": after.checkpoint.size if after else None,
+        "old_root": after.checkpoint.root if after else None,
+    }
+
+
+def _read_head(connection: sqlite3.Connection, origin: str) -> Head | None:
+    row = connection.execute(_READ_HEAD, {"origin": origin}).fetchone()
+    if row is None:
+        strangers = connection.execute("SELECT origin FROM head").fetchall()
+        if strangers:
+            raise Invalid("ledger.origin", f"is {origin}, but ledger.db is the log {strangers[0][0]}")
+        return None
+    size, root, frontier, note, low_water, committed_at, last = row
+    if (-1 if last is None else last) != size - 1:
+        raise TamperDetected(f"ledger.db has {size} entries by its head and {(last or -1) + 1} by its rows", index=size)
+    try:
+        return Head(Checkpoint(origin, size, root, note), Frontier.from_bytes(size, frontier), low_water, committed_at)
+    except Invalid as e:
+        raise TamperDetected(f"the head of ledger.db is damaged: {e}") from e
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    """A connection without implicit transactions. `mode`: rwc creates, rw and ro do not; still adds nothing to disk."""
+    query = "mode=ro&immutable=1" if mode == "still" else f"mode={mode}"
+    return sqlite3.connect(
+        f"file:{quote(str(path))}?{query}", uri=True, timeout=1.0, isolation_level=None, check_same_thread=False
+    )
+
+
+@contextlib.contextmanager
+def _translated(step: str) -> Iterator[None]:
+    """SQLite's errors in our words."""
+    try:
+        yield
+    except LimenError:
+        raise
+    except (sqlite3.Error, OSError) as e:
+        code = getattr(e, "sqlite_errorcode", 0) & 0xFF
+        if code in _BROKEN:
+            raise TamperDetected(f"{step}: ledger.db is damaged: {e}") from e
+        next_step = "free space on its disk; limen then goes on by itself" if code == sqlite3.SQLITE_FULL else ""
+        raise LedgerUnavailable(f"{step}: {e}", next_step=next_step) from e

@@ -1,0 +1,80 @@
+"""What the ledger asks of a database: four verbs, each saying what is durable and what may be repeated when it returns.
+
+A store keeps bytes and one head; it hashes nothing and signs nothing. `Ledger.open` takes any store that keeps these
+promises. A test that hands in one that breaks them (a writer that returns before its data is on disk) is the negative
+control of every crash test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from limen.core.types import Checkpoint
+    from limen.formats.merkle import Frontier
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest state of the log: its signed checkpoint, and what is needed to append to it.
+
+    `low_water`: every intent below this index has its outcome. `committed_at`: when, in seconds; never runs backwards.
+    """
+
+    checkpoint: Checkpoint
+    frontier: Frontier
+    low_water: int = 0
+    committed_at: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many entries the log has."""
+        return self.checkpoint.size
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Entries that become durable together. `sides` are side records by index; most entries have none."""
+
+    start: int
+    entries: Sequence[bytes]
+    sides: Sequence[tuple[int, bytes]] = ()
+
+
+class Writer(Protocol):
+    """The one writing connection. Owned by one thread at a time."""
+
+    def head(self) -> Head | None:
+        """The newest durable head, or None for a log that has none yet. TamperDetected if it contradicts the rows."""
+
+    def append(self, batch: Batch, *, after: Head | None, head: Head) -> None:
+        """Replace the head `after` by `head` and store the batch, all or nothing; durable on return.
+
+        Conflict if the stored head is not `after`: nothing was written. LedgerUnavailable means *unknown*: the batch may
+        be stored or not, so the caller must open a new writer and read the head before it appends again. Not idempotent.
+        """
+
+    def close(self) -> None:
+        """Give the connection back; never raises. Idempotent."""
+
+
+class Store(Protocol):
+    """A database that holds one log. LedgerUnavailable from any method if it can't be reached now."""
+
+    def create(self) -> None:
+        """Make the tables if there are none; idempotent, and durable with the first append."""
+
+    def writer(self) -> Writer:
+        """Open the writing connection; what it then reads is durable. Never creates a missing database."""
+
+    def entries(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Committed entries with start <= index < end, in order; ends early where they do. Any thread."""
+
+    def sides(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Side records of entries with start <= index < end, in order. Any thread."""
+
+    def first_since(self, at: int) -> int | None:
+        """The first index that was committed at `at` (seconds) or later, or None. Any thread."""
