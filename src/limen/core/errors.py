@@ -3,6 +3,9 @@
     LimenError
     ├── Denied(reason)            the caller may not; `reason` reaches the caller
     │   ├── BadCredential         not proven who they are
+    │   │   ├── IdentityExpired   the issuer's token was good once: fetch a fresh one
+    │   │   └── ClaimRejected     the issuer's token is genuine, but not for us or not for now
+    │   ├── IssuerUnavailable     the issuer can't be asked for its keys just now: try again
     │   ├── SessionEnded          proven once, but over: log in again
     │   ├── Paused                cut off: says what is paused, since when, and whom to ask
     │   └── OverQuota             allowed in kind, not in amount, today
@@ -41,6 +44,21 @@ class BadCredential(Denied):
     def __init__(self, reason: str, *, step: str = "", detail: str = "") -> None:
         super().__init__(reason, rule="credential", detail=detail or f"{step or 'credential'}: {reason}")
         self.step = step
+
+
+class IdentityExpired(BadCredential):
+    """The identity token is past its expiry: the next step is a fresh one from its issuer, not a new enrolment."""
+
+
+class ClaimRejected(BadCredential):
+    """The identity token's signature holds, but a claim in it does not: another audience, too long a life, no subject."""
+
+
+class IssuerUnavailable(Denied):
+    """The issuer's keys can't be fetched at the moment, so nothing can be verified. Transient: the caller may retry."""
+
+    def __init__(self, reason: str, *, detail: str = "") -> None:
+        super().__init__(reason, rule="issuer-unavailable", detail=detail)
 
 
 class SessionEnded(Denied):
