@@ -3,7 +3,7 @@
 Pure: no clock, no randomness, no I/O. `apply` writes into a draft and raises before its first write to it, or leaves a
 draft that the caller throws away. A refusal is Invalid(field, why) for a value that can't be, Denied for one that may
 not be (the hard barrier, a tier's floor or signers, no agreement), and Conflict when somebody else was first; each
-names the field of the change.
+names the field, in the words of an import document.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def _add_asset(state: State, change: c.AssetAdd) -> None:
     check_id("id", change.id)
     _new(state.assets, "id", "asset", change.id)
     _known(state.projects, "project", "project", change.project)
-    _known(state.classes, "asset_class", "class", change.asset_class)
+    _known(state.classes, "class", "class", change.asset_class)
     _known(state.tiers, "tier", "tier", change.tier)
     check_text("description", change.description, empty=True)
     asset = Asset(change.id, change.project, change.asset_class, change.tier, change.asset_kind, change.description)
@@ -295,11 +295,11 @@ def _add_grant(state: State, change: c.GrantAdd, index: int, at: int) -> None:
     _check_actions(change, holder, assets)
     start = change.not_before or at
     check_count("not_before", start)
-    check_count("expires_at", change.expires_at)
+    check_count("expires", change.expires_at)
     if change.expires_at <= at:
-        raise Invalid("expires_at", "is in the past")
+        raise Invalid("expires", "is in the past")
     if change.expires_at <= start:
-        raise Invalid("expires_at", "is not after the grant's start")
+        raise Invalid("expires", "is not after the grant's start")
     _check_signer(state, change, assets)
     if holder.vendor is not None and state.agreement(holder.vendor, at) is None:
         raise Denied(
