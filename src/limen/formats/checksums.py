@@ -18,7 +18,7 @@ from awscrt import checksums as crt
 from limen.core.errors import Invalid, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 HEADER: Final = "x-amz-checksum-"
 CONTENT_MD5: Final = "content-md5"
@@ -72,6 +72,12 @@ KINDS: Final[dict[str, tuple[int, Callable[[], Sum]]]] = {
     "crc64nvme": (8, lambda: _Crc(crt.crc64nvme, 8)),
     "sha1": (20, _sha1),
     "sha256": (32, hashlib.sha256),
+}
+
+_COMBINE: Final[dict[str, Callable[[int, int, int], int]]] = {
+    "crc32": crt.combine_crc32,
+    "crc32c": crt.combine_crc32c,
+    "crc64nvme": crt.combine_crc64nvme,
 }
 
 
@@ -131,3 +137,31 @@ def _decode(kind: str, value: str) -> bytes:
     if len(raw) != width:
         raise InvalidDigest(kind, f"must be {width} bytes in base64")
     return raw
+
+
+def check_joined(kind: str, stated: str, parts: Sequence[tuple[str, int]]) -> None:
+    """Check an object's stated checksum against those of its parts, (base64, length) in order. Raises BadDigest.
+
+    `<base64>-<count>` is S3's composite form, the checksum of the parts' checksums; otherwise it is of all the bytes, which
+    only CRCs can be joined to.
+    """
+    value, dash, count = stated.partition("-")
+    digests = [_decode(kind, part) for part, _ in parts]
+    if dash:
+        running = KINDS[kind][1]()
+        running.update(b"".join(digests))
+        holds = count == str(len(parts)) and hmac.compare_digest(running.digest(), _decode(kind, value))
+    else:
+        holds = hmac.compare_digest(_joined(kind, digests, [length for _, length in parts]), _decode(kind, stated))
+    if not holds:
+        raise BadDigest(kind, "the parts that were uploaded do not join to this checksum")
+
+
+def _joined(kind: str, digests: Sequence[bytes], lengths: Sequence[int]) -> bytes:
+    combine = _COMBINE.get(kind)
+    if combine is None:
+        raise Unsupported(f"a {kind} of the whole can't be had from parts; use a composite one, or a CRC")
+    joined = 0
+    for digest, length in zip(digests, lengths, strict=True):
+        joined = combine(joined, int.from_bytes(digest, "big"), length)
+    return joined.to_bytes(KINDS[kind][0], "big")
