@@ -149,6 +149,8 @@ def _read_key(entry: object) -> SigningKey | None:
     numbers = {part: entry.get(part) for part in _PARTS[kty]}
     if not all(isinstance(number, str) and len(number) <= 2048 for number in numbers.values()):  # noqa: PLR2004  RSA-8192 has 1366
         return None
+    if kty == "RSA" and len(str(numbers["n"])) * 6 < MIN_RSA_BITS:
+        return None  # before joserfc, which warns of a short key and takes it
     try:
         key = jwk.import_key({"kty": kty, **{part: str(number) for part, number in numbers.items()}})
         bits = getattr(key.public_key, "key_size", MIN_RSA_BITS)  # reading it makes joserfc build the key
@@ -187,6 +189,7 @@ def _opener() -> urllib.request.OpenerDirector:
         urllib.request.HTTPSHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
     ):
         opener.add_handler(part)
     return opener
