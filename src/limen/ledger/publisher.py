@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from limen.core.types import Checkpoint
+    from limen.formats.merkle import Frontier
     from limen.formats.note import Signer
     from limen.ledger.store import Head, Store
 
@@ -54,6 +55,7 @@ class Publisher:
         self._earlier: Checkpoint | None = None  # what an earlier process published, until it has been found to be ours
         self._size = 0  # the full tiles below are written; a multiple of 256
         self._edge: list[list[bytes]] = []  # the hashes of the last, partial tile of each level above 0
+        self._replaced: list[Path] = []  # partial tiles to remove once the checkpoint needs the full one
         self._unsynced: set[Path] = set()
         self._thread = threading.Thread(target=self._run, name="limen-publisher", daemon=True)
 
@@ -63,10 +65,11 @@ class Publisher:
         """Look at what is there, then begin. TamperDetected if more, or something else, was published than is stored."""
         self._root.mkdir(parents=True, exist_ok=True)
         self._earlier = self._published(head)
-        if self._earlier is None or not (self._root / VKEY).exists():
-            write(self._root / VKEY, f"{self._verifier.vkey}\n".encode())
-        elif self._earlier.size == head.size == self._synced():
+        if self._earlier is not None and self._earlier.size == head.size == self._synced():
             self._done = head.size
+        vkey = f"{self._verifier.vkey}\n".encode()
+        if not (self._root / VKEY).exists() or (self._root / VKEY).read_bytes() != vkey:
+            write(self._root / VKEY, vkey)
         self._thread.start()
         self.publish(head)
 
@@ -152,17 +155,27 @@ class Publisher:
 
     def _round(self, head: Head) -> None:
         try:
+            if self._earlier is not None:
+                self._check_stored(head)
             self._extend(head)
         except (TamperDetected, NotFound, Invalid):
-            # Perhaps only the published files are damaged. From the first entry on they are all written again, and if
-            # the root is wrong then too, it is the database that does not hold what was signed.
+            # Perhaps only the published files are damaged: they are all written again. But first the database must be
+            # found whole, for if it is not, what is published is the evidence.
             self._size, self._edge = 0, []
+            self._check_stored(head)
             self._extend(head)
+
+    def _check_stored(self, head: Head) -> None:
+        """TamperDetected unless the stored entries make the root of the head, and on the way what was published before."""
+        frontier = self._frontier([], self._size)
+        for checkpoint in (self._earlier, head.checkpoint):
+            if checkpoint is not None and checkpoint.size >= frontier.size:
+                entries = self._store.entries(frontier.size, checkpoint.size)
+                frontier = frontier.extended(merkle.leaf_hash(raw) for _, raw in entries)
+                _check_root(frontier, checkpoint)
 
     def _extend(self, head: Head) -> None:
         """Write every tile and bundle that the head's tree has and the last round's had not; then the checkpoint."""
-        if self._earlier is not None:
-            self._grow(self._earlier)  # what an earlier process published must be the beginning of what is stored
         entries, leaves = self._grow(head.checkpoint)
         number = head.size // tiles.WIDTH
         if entries:
@@ -172,6 +185,9 @@ class Publisher:
                 last = head.size >> (tiles.HEIGHT * (level + 1))
                 self._write(tiles.path(level, last, len(hashes)), tiles.encode_tile(hashes))
         self._write(CHECKPOINT, head.checkpoint.note)
+        for partial in self._replaced:
+            shutil.rmtree(partial, ignore_errors=True)
+        self._replaced.clear()
         self._earlier = None
 
     def _grow(self, checkpoint: Checkpoint) -> tuple[list[bytes], list[bytes]]:
@@ -185,16 +201,17 @@ class Publisher:
                 self._add_full(index // tiles.WIDTH, entries)
                 entries = []
         leaves = [merkle.leaf_hash(raw) for raw in entries]
+        _check_root(self._frontier(leaves, checkpoint.size), checkpoint)
+        return entries, leaves
+
+    def _frontier(self, leaves: list[bytes], size: int) -> Frontier:
         edge = [leaves, *self._edge]
         while edge and not edge[-1]:
             edge.pop()
         try:
-            root = tiles.frontier_of(edge, checkpoint.size).root()
+            return tiles.frontier_of(edge, size)
         except Invalid as e:
-            raise TamperDetected(f"ledger.db does not hold the {checkpoint.size} entries that were signed: {e}") from e
-        if root != checkpoint.root:
-            raise TamperDetected(f"the entries of ledger.db do not make the root that was signed at size {checkpoint.size}")
-        return entries, leaves
+            raise TamperDetected(f"ledger.db does not hold the {size} entries that were signed: {e}") from e
 
     def _add_full(self, number: int, entries: Sequence[bytes]) -> None:
         """A full tile and its bundle; its root is one more hash of the level above, and may fill a tile there."""
@@ -215,7 +232,7 @@ class Publisher:
     def _write_full(self, level: int | None, number: int, raw: bytes) -> None:
         self._write(tiles.path(level, number), raw)
         full = self._root / tiles.path(level, number)
-        shutil.rmtree(full.with_name(full.name + ".p"), ignore_errors=True)
+        self._replaced.append(full.with_name(full.name + ".p"))
 
     def _write(self, path: str, raw: bytes) -> None:
         write(self._root / path, raw)
@@ -271,6 +288,11 @@ class Publisher:
             self._unsynced.clear()
             write(self._mark, f"{self._done}\n".encode())
             _fsync(self._mark)
+
+
+def _check_root(frontier: Frontier, checkpoint: Checkpoint) -> None:
+    if (frontier.size, frontier.root()) != (checkpoint.size, checkpoint.root):
+        raise TamperDetected(f"the entries of ledger.db do not make the root that was signed at size {checkpoint.size}")
 
 
 def write(path: Path, raw: bytes) -> None:

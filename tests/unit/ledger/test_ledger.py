@@ -1,0 +1,260 @@
+"""Appending and reading: what a receipt promises, and when it is given."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from limen.core.errors import LedgerUnavailable
+from limen.formats import checkpoint, merkle, note
+from limen.formats.note import Signer
+from limen.ledger.ledger import Ledger
+
+
+def test_a_receipt_names_the_entry_and_a_checkpoint_that_the_log_signed(world, make_entry):
+    async def scene(ledger):
+        raw = make_entry("one")
+        receipt = await ledger.append(raw)
+        assert receipt.index == 0
+        assert receipt.leaf_hash == merkle.leaf_hash(raw)
+        text, _ = note.open_note(receipt.checkpoint.note, [world.signer.verifier])
+        assert checkpoint.decode(text) == (world.signer.name, 1, receipt.leaf_hash)
+        assert ledger.head() == receipt.checkpoint
+
+    world.run(scene)
+
+
+def test_entries_come_back_in_order_also_after_a_restart(world, make_entry):
+    raws = [make_entry(str(i)) for i in range(3000)]
+
+    async def write(ledger):
+        for start in range(0, 3000, 500):
+            await ledger.append_all([(raw, None) for raw in raws[start : start + 500]])
+
+    async def read(ledger):
+        assert list(ledger.entries()) == list(enumerate(raws))
+        assert list(ledger.entries(10, 12)) == [(10, raws[10]), (11, raws[11])]
+        assert list(ledger.entries(2999, 9999)) == [(2999, raws[2999])]
+
+    world.run(write)
+    world.run(read)
+    assert world.verify().checkpoint.size == 3000
+
+
+def test_concurrent_appends_get_dense_indexes_each_its_own(world, make_entry):
+    raws = [make_entry(str(i)) for i in range(300)]
+
+    async def scene(ledger):
+        receipts = await asyncio.gather(*(ledger.append(raw) for raw in raws))
+        stored = dict(ledger.entries())
+        assert sorted(receipt.index for receipt in receipts) == list(range(300))
+        assert all(stored[receipt.index] == raw for receipt, raw in zip(receipts, raws, strict=True))
+
+    world.run(scene)
+
+
+def test_entries_appended_together_lie_together(world, make_entry):
+    async def scene(ledger):
+        groups = await asyncio.gather(*(ledger.append_all([(make_entry(f"{g} {i}"), None) for i in range(5)]) for g in range(20)))
+        for group in groups:
+            first = group[0].index
+            assert [receipt.index for receipt in group] == list(range(first, first + 5))
+            assert len({receipt.checkpoint for receipt in group}) == 1
+
+    world.run(scene)
+
+
+def test_what_queues_during_a_commit_shares_the_next_one_and_one_wake_up(bent, make_entry):
+    commits, gate = [], threading.Event()
+
+    def slow(_, proceed):
+        commits.append(1)
+        if len(commits) == 1:
+            gate.wait(5)
+        proceed()
+
+    async def scene(ledger):
+        loop = asyncio.get_running_loop()
+        first = asyncio.create_task(ledger.append(make_entry("first")))
+        while not commits:
+            await asyncio.sleep(0)
+        rest = [asyncio.create_task(ledger.append(make_entry(str(i)))) for i in range(200)]
+        await asyncio.sleep(0)
+        woken, call = [], loop.call_soon_threadsafe
+        loop.call_soon_threadsafe = lambda *a, **k: (woken.append(a[0]), call(*a, **k))[1]
+        gate.set()
+        await asyncio.gather(first, *rest)
+        assert len(woken) == 2
+
+    bent(slow).run(scene)
+    assert len(commits) == 2
+
+
+def test_nothing_is_released_before_the_commit_has_returned(bent, make_entry):
+    gate, reached = threading.Event(), threading.Event()
+
+    def held(_, proceed):
+        reached.set()
+        gate.wait(5)
+        proceed()
+
+    async def scene(ledger):
+        task = asyncio.create_task(ledger.append(make_entry("one")))
+        await asyncio.to_thread(reached.wait, 5)
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        assert ledger.head().size == 0
+        assert list(ledger.entries()) == []
+        gate.set()
+        assert (await task).index == 0
+
+    bent(held).run(scene)
+
+
+def test_side_records_lie_beside_their_entries(world, make_entry):
+    async def scene(ledger):
+        await ledger.append(make_entry("plain"))
+        await ledger.append(make_entry("with"), b"sealed")
+        await ledger.append_all([(make_entry("a"), b"A"), (make_entry("b"), None), (make_entry("c"), b"C")])
+        assert list(ledger.sides(0, 5)) == [(1, b"sealed"), (2, b"A"), (4, b"C")]
+        assert list(ledger.sides(2, 4)) == [(2, b"A")]
+
+    world.run(scene)
+
+
+def test_an_entry_that_nobody_waits_for_is_there_after_a_flush_and_published(world, make_entry):
+    async def scene(ledger):
+        ledger.append_soon(make_entry("soon"), low_water=None)
+        await ledger.flush()
+        assert ledger.head().size == 1
+        assert world.verify().checkpoint.size == 1
+
+    world.run(scene)
+
+
+def test_closing_commits_what_was_queued(world, make_entry):
+    async def scene(ledger):
+        for i in range(50):
+            ledger.append_soon(make_entry(str(i)), low_water=None)
+
+    world.run(scene)
+    assert world.verify().checkpoint.size == 50
+
+
+def test_the_log_can_be_read_from_the_first_entry_since_a_moment(world, make_entry):
+    clock = iter([1000, *range(1000, 1100)])
+    world.now = lambda: next(clock)
+
+    async def scene(ledger):
+        for i in range(50):
+            await ledger.append(make_entry(str(i)))
+        for at in (0, 1000, 1007, 1049):
+            found = ledger.first_since(at * 1_000_000)
+            assert max(0, at - 1000 - 1) == found, "a second early, for times below a second"
+        assert ledger.first_since(2000 * 1_000_000) == 50
+
+    world.run(scene)
+
+
+def test_commit_times_never_run_backwards_even_if_the_clock_does(world, make_entry):
+    times = iter([5000, 5000, 5001, 3000, 3001, 5002])
+    world.now = lambda: next(times)
+
+    async def scene(ledger):
+        for i in range(5):
+            await ledger.append(make_entry(str(i)))
+        assert ledger.first_since(5003 * 1_000_000) == 4
+        assert ledger.first_since(3001 * 1_000_000) == 0
+
+    world.run(scene)
+
+
+def test_a_log_is_signed_under_its_own_name_only(tmp_path):
+    with pytest.raises(RuntimeError):
+        Ledger.open(tmp_path, origin="example.com/other", signer=Signer("example.com/log", bytes(32)), now=lambda: 0)
+
+
+def test_an_entry_too_long_for_a_bundle_is_our_own_mistake(world):
+    async def scene(ledger):
+        with pytest.raises(RuntimeError):
+            await ledger.append(b"x" * 65_536)
+        assert (await ledger.append(b"x" * 65_535)).index == 0
+
+    world.run(scene)
+
+
+def test_a_closed_log_takes_nothing(world, make_entry):
+    async def scene(ledger):
+        await ledger.close()
+        with pytest.raises(LedgerUnavailable):
+            await ledger.append(make_entry("late"))
+        ledger.append_soon(make_entry("late"), low_water=None)
+
+    world.run(scene)
+
+
+# --- the low water
+
+
+def test_the_low_water_follows_the_oldest_open_intent_and_survives_a_restart(world, make_entry):
+    async def scene(ledger):
+        for i in range(4):
+            await ledger.append(make_entry(str(i)))
+        ledger.append_soon(make_entry("outcome of 0"), low_water=1)
+        await ledger.flush()
+        assert ledger.low_water() == 1
+        ledger.append_soon(make_entry("outcome of 3"), low_water=1)
+        ledger.append_soon(make_entry("outcome of 1 and 2"), low_water=None)
+        await ledger.flush()
+        assert ledger.low_water() == 5
+
+    async def again(ledger):
+        assert ledger.low_water() == 5
+
+    world.run(scene)
+    world.run(again)
+
+
+def test_the_low_water_never_passes_an_intent_that_is_on_its_way_to_its_caller(bent, make_entry):
+    held = threading.Event()
+
+    def gate(_, proceed):
+        proceed()
+        held.wait(5)  # durable, and its caller does not know yet
+
+    async def scene(ledger):
+        held.set()
+        await ledger.append(make_entry("0"))
+        held.clear()
+        on_its_way = asyncio.create_task(ledger.append(make_entry("1")))
+        await asyncio.sleep(0.05)
+        ledger.append_soon(make_entry("outcome of 0"), low_water=None)
+        held.set()
+        index = (await on_its_way).index
+        await ledger.flush()
+        assert index == 1
+        assert ledger.low_water() <= index
+
+    bent(gate).run(scene)
+
+
+def test_the_low_water_stays_below_an_intent_that_landed_after_its_caller_gave_up(bent, make_entry):
+    gate = threading.Event()
+
+    def slow(_, proceed):
+        gate.wait(5)
+        proceed()
+
+    async def scene(ledger):
+        with pytest.raises(LedgerUnavailable):
+            await ledger.append(make_entry("0"))
+        gate.set()
+        ledger.append_soon(make_entry("1"), low_water=None)
+        await ledger.flush()
+        assert [index for index, _ in ledger.entries()] == [0, 1]
+        assert ledger.low_water() == 0
+
+    bent(slow).deadline_s = 0.1
+    bent(slow).run(scene)

@@ -1,0 +1,205 @@
+"""Offline verification: every change to a published log is found, and the first bad index is named."""
+
+from __future__ import annotations
+
+import random
+import shutil
+
+import pytest
+
+from limen.core.errors import NotFound, TamperDetected
+from limen.formats import checkpoint, merkle, note, tiles
+from limen.formats.note import Signer
+from limen.ledger.proofs import Published, prove, verify
+
+SIZE = 600
+KEY = Signer("example.com/log", bytes(32)).verifier
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory, request):
+    path = tmp_path_factory.mktemp("log")
+    world = request.getfixturevalue("module_world")(path)
+    world.fill(SIZE)
+    return path / "log"
+
+
+@pytest.fixture(scope="module")
+def module_world():
+    from conftest import World  # noqa: PLC0415  a fixture of wider scope than the `world` fixture
+
+    return World
+
+
+@pytest.fixture
+def log(original, tmp_path):
+    shutil.copytree(original, tmp_path / "copy")
+    return Published(tmp_path / "copy")
+
+
+def first_bad(log):
+    with pytest.raises(TamperDetected) as found:
+        verify(log, KEY)
+    return found.value.index
+
+
+def rewrite(log, number, change):
+    """Change the list of entries of one bundle."""
+    width = min(256, SIZE - number * 256)
+    entries = log.bundle(number, width)
+    change(entries)
+    (log.root / tiles.path(None, number, width)).write_bytes(tiles.encode_bundle(entries))
+
+
+def test_an_untouched_log_verifies_with_nothing_but_its_files(log):
+    verified = verify(log, log.verifier())
+
+    assert verified.checkpoint.size == SIZE
+    assert b"entry 0" in verified.first
+    assert b"entry 599" in verified.last
+
+
+def test_an_edited_entry_is_named(log):
+    rewrite(log, 1, lambda entries: entries.__setitem__(44, entries[44].replace(b"entry", b"ENTRY")))
+
+    assert first_bad(log) == 300
+
+
+def test_a_deleted_entry_is_named(log):
+    rewrite(log, 0, lambda entries: entries.pop(17))
+
+    assert first_bad(log) == 17
+
+
+def test_swapped_entries_are_named_by_the_first(log):
+    def swap(entries):
+        entries[3], entries[9] = entries[9], entries[3]
+
+    rewrite(log, 2, swap)
+
+    assert first_bad(log) == 515
+
+
+def test_a_truncated_bundle_is_named_by_the_first_entry_that_is_gone(log):
+    path = log.root / tiles.path(None, 2, 88)
+    raw = path.read_bytes()
+    path.write_bytes(raw[: len(raw) // 2])
+
+    assert 512 < first_bad(log) < 600
+
+
+@pytest.mark.parametrize(
+    ("path", "index"), [("tile/entries/001", 256), ("tile/0/001", 256), ("tile/1/000.p/2", 0), ("tile/0/002.p/88", 512)]
+)
+def test_a_missing_part_is_named_by_its_first_entry(log, path, index):
+    (log.root / path).unlink()
+
+    assert first_bad(log) == index
+
+
+@pytest.mark.parametrize(("path", "span"), [("tile/0/000", 1), ("tile/0/002.p/88", 1), ("tile/1/000.p/2", 256)])
+def test_any_flipped_bit_in_a_tile_is_named(log, path, span):
+    raw = (log.root / path).read_bytes()
+    rng = random.Random(path)
+    start = int(path.split("/")[2][:3]) * 256 * span
+    for _ in range(30):
+        position = rng.randrange(len(raw))
+        bent = bytearray(raw)
+        bent[position] ^= 1 << rng.randrange(8)
+        (log.root / path).write_bytes(bent)
+        assert first_bad(log) == start + position // 32 * span
+
+
+def test_any_flipped_bit_in_a_bundle_is_named(log):
+    path = log.root / "tile/entries/001"
+    raw = path.read_bytes()
+    ends = []
+    at = 0
+    for entry in tiles.decode_bundle(raw, 256):
+        at += 2 + len(entry)
+        ends.append(at)
+    rng = random.Random("bundle")
+    for _ in range(30):
+        position = rng.randrange(len(raw))
+        bent = bytearray(raw)
+        bent[position] ^= 1 << rng.randrange(8)
+        path.write_bytes(bent)
+        assert first_bad(log) == 256 + next(i for i, end in enumerate(ends) if position < end)
+
+
+def test_any_flipped_bit_in_the_checkpoint_is_noticed(log):
+    path = log.root / "checkpoint"
+    raw = path.read_bytes()
+    for position in range(len(raw)):
+        bent = bytearray(raw)
+        bent[position] ^= 1
+        path.write_bytes(bent)
+        assert first_bad(log) == -1
+
+
+def test_a_log_rewritten_as_a_whole_does_not_make_the_signed_root(log):
+    """Entry, leaf and every tile above agree with each other again: only the signature knows better."""
+    rewrite(log, 0, lambda entries: entries.__setitem__(5, b"another"))
+    leaves = [merkle.leaf_hash(entry) for _, entry in log.entries(0, SIZE)]
+    (log.root / "tile/0/000").write_bytes(tiles.encode_tile(leaves[:256]))
+    (log.root / "tile/1/000.p/2").write_bytes(tiles.encode_tile([merkle.root_of(leaves[:256]), merkle.root_of(leaves[256:512])]))
+
+    with pytest.raises(TamperDetected, match="rewritten as a whole"):
+        verify(log, KEY)
+
+
+def test_a_log_rewritten_and_signed_by_somebody_else_does_not_verify_under_the_real_key(log):
+    forger = Signer(KEY.name, b"f" * 32)
+    text = checkpoint.encode(KEY.name, SIZE, bytes(32))
+    (log.root / "checkpoint").write_bytes(note.sign(text, forger))
+    (log.root / "vkey").write_text(forger.vkey)
+
+    assert first_bad(log) == -1
+
+
+def test_a_wider_partial_tile_serves_for_a_narrower_one(log):
+    """A copy taken while the log grew may hold an older checkpoint than its tiles."""
+    leaves = [merkle.leaf_hash(entry) for _, entry in log.entries(0, SIZE)]
+    signer = Signer(KEY.name, bytes(32))
+    for size in (599, 513, 512, 300, 256, 1, 0):
+        older = checkpoint.encode(KEY.name, size, merkle.root_of(leaves[:size]))
+        (log.root / "checkpoint").write_bytes(note.sign(older, signer))
+        assert verify(log, KEY).checkpoint.size == size
+
+
+@pytest.mark.parametrize("index", [0, 1, 255, 256, 511, 512, 599])
+def test_every_entry_can_be_proved(log, index):
+    proof, entry = prove(log, KEY, index)
+
+    assert proof.verify(entry, [KEY])[:2] == (KEY.name, SIZE)
+
+
+def test_an_entry_that_is_not_there_can_not_be_proved(log):
+    for index in (SIZE, -1):
+        with pytest.raises(NotFound):
+            prove(log, KEY, index)
+
+
+def test_a_proof_over_damaged_tiles_is_not_given_out(log):
+    (log.root / "tile/0/001").write_bytes(bytes(8192))
+
+    with pytest.raises(TamperDetected):
+        prove(log, KEY, 300)
+
+
+def test_a_directory_without_a_log_says_what_is_missing(tmp_path):
+    with pytest.raises(NotFound, match="vkey"):
+        Published(tmp_path).verifier()
+    with pytest.raises(NotFound, match="is this a published log"):
+        verify(Published(tmp_path), KEY)
+
+
+def test_a_verifier_that_trusts_the_tiles_is_caught(log, monkeypatch):
+    """The negative control: without the comparison of entry and leaf, an edited entry would pass as far as the root."""
+    rewrite(log, 0, lambda entries: entries.__setitem__(5, b"another"))
+    monkeypatch.setattr(
+        "limen.ledger.proofs._verified_leaves",
+        lambda log, number, width: (log.bundle(number, width), log.tile(0, number, width)),
+    )
+
+    assert verify(log, KEY), "the broken verifier accepts what the real one refuses"
