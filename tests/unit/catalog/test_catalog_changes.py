@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +125,10 @@ def test_completing_fills_in_what_nobody_may_choose(lab, a_shard):
         assert not getattr(before, name)
         assert getattr(after, name)
         assert lab.completed(after) == after
+
+
+def test_the_document_of_entries_names_every_kind_and_its_fields(a_shard):
+    text = (Path(__file__).parents[3] / "docs" / "formats" / "entries.md").read_text()
+    for change in every_change(a_shard):
+        [row] = [line for line in text.splitlines() if line.startswith(f"| `{change.kind}` |")]
+        assert [field for field in change.public(pseudonym) if f"`{field}`" not in row] == [], change.kind

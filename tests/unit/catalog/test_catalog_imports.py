@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
+from pathlib import Path
 
 import pytest
 
-from limen.catalog.imports import MAX_BYTES, MAX_LINE, Import, read_import
+from limen.catalog.imports import MAX_BYTES, MAX_LINE, READERS, Import, read_import
 from limen.catalog.snapshot import Ordered, Snapshot
+from limen.catalog.tiers import BUILT_IN
 from limen.core.errors import Denied, Invalid
 
 SAMPLE = """
@@ -232,3 +235,24 @@ def test_a_time_may_be_written_as_rfc_3339_allows():
         '"2027-01-01"',
     ):
         assert made(SAMPLE.replace("2027-01-01T00:00:00Z", text)).grants()[0].expires_at == 1_798_761_600
+
+
+DOCS = Path(__file__).parents[3] / "docs" / "formats"
+
+
+def test_the_documents_own_example_comes_in():
+    example = re.search(r"```toml\n(.*?)```", (DOCS / "import.md").read_text(), re.DOTALL)[1]
+    [grant] = made(example).grants()
+    assert grant.holder == "quillwork/q03"
+
+
+def test_the_documents_floors_are_the_floors():
+    text = (DOCS / "import.md").read_text()
+    for tier in BUILT_IN.values():
+        [row] = re.findall(rf"^\| `{tier.name}` \| ([^|]*) \| ([^|]*) \| ([^|]*) \|", text, re.MULTILINE)
+        assert row == (", ".join(sorted(tier.granted_by)), f"{tier.session_s:,}", "yes" if tier.hardware_key else "no")
+
+
+def test_the_document_names_every_section():
+    sections = re.findall(r"^\| `(\w+)` \| `", (DOCS / "import.md").read_text(), re.MULTILINE)
+    assert [name for name in sections if name not in BUILT_IN] == list(READERS)
