@@ -1,0 +1,236 @@
+"""From a leaked sample to symbols: whose records it holds, which slots they show, and what can't be said of them.
+
+A sample is read as JSON, JSONL, CSV or text, gzipped or not; what isn't clearly one of the first is read as text too.
+Each record-like piece is normalised and looked up whole, with its fields sorted, and field by field (128-bit digests);
+what is missed is looked up by runs of words. The index spans all prepared versions: a text that is one slot's side in
+one version and something else in another is *unclear* and never used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import zlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from limen.core.errors import Invalid
+from limen.marks import normalise
+from limen.marks.records import fields_of_all, keys_of, leaves, parse_json
+from limen.marks.registry import COMMON
+from limen.marks.tables import ABSENT, AMBIGUOUS, Table, as_digests
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from limen.marks.copy import Prepared
+
+MAX_SAMPLE: Final = 1 << 30
+LEAST_RUNS: Final = 2  # of a record's own runs; one could be a common phrase
+LEAST_SHARE: Final = 0.5
+OBSERVED: Final = np.dtype(
+    [("key", "<i4"), ("number", "<i8"), ("tier", "u1"), ("level", "u1"), ("kind", "u1"), ("index", "<u4"), ("seen", "u1")]
+)
+_PIECE: Final = 1 << 19
+_OVERLAP: Final = 1 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a sample shows. `slots`: one row a slot, `seen` = 1 for side 0, 2 for side 1, 3 for both; `key` indexes `keys`.
+
+    `matched`: by prepared version, the numbers of the records recognised (canaries and common ones too). `canaries`: by
+    prepared version, their numbers. `unclear`: texts that mean different things in different versions.
+    """
+
+    keys: tuple[str, ...]
+    slots: NDArray[np.void]
+    matched: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    canaries: dict[str, list[int]] = field(default_factory=dict)
+    pieces: int = 0
+    unclear: int = 0
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One prepared version's look-up tables, memory-mapped."""
+
+    prepared: Prepared
+    table: Table
+    runs: NDArray[np.uint64]
+    run_record: NDArray[np.int64]
+    own_runs: NDArray[np.int64]
+    refs: NDArray[np.int64]
+
+    @classmethod
+    def at(cls, prepared: Prepared) -> _Look:
+        """Map the tables beside a prepared version."""
+        names = ("key_high", "key_low", "key_record", "runs", "run_record", "own_runs", "refs")
+        columns = [np.load(prepared.path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names]
+        return cls(prepared, Table(*columns[:3]), *columns[3:])
+
+
+class Index:
+    """Look-up over prepared versions. Tables are memory-mapped: a thousand versions cost no memory until asked."""
+
+    def __init__(self, versions: Sequence[Prepared]) -> None:
+        self._versions = list(versions)
+        self.keys = tuple(sorted({str(v.manifest["key"]) for v in versions}))
+
+    @cached_property
+    def _looks(self) -> list[_Look]:
+        return [_Look.at(version) for version in self._versions]
+
+    def observe(self, sample: bytes, *, limit: int = MAX_SAMPLE) -> Observed:
+        """What a sample shows. Invalid if it is damaged gzip, or longer than `limit` when unpacked."""
+        records, texts = pieces_of(text_of(sample, limit=limit))
+        fields = fields_of_all([*records, *([text] for text in texts)])
+        _, stands = keys_of(fields)
+        owner = np.repeat(np.arange(len(stands)), [len(some) for some in stands])
+        digests = as_digests(b"".join(normalise.digest(text) for some in stands for text in some))
+        found = _Found(self.keys)
+        meaning = self._meaning(digests, found)
+        known = np.zeros(len(fields), dtype=np.bool_)
+        known[owner[meaning != ABSENT]] = True
+        by_runs = self._by_runs([b" ".join(some) for some, hit in zip(fields, known, strict=True) if not hit], found)
+        self._meaning(by_runs, found)
+        return Observed(
+            keys=self.keys,
+            slots=found.rows(),
+            matched={path: np.unique(np.concatenate(some)) for path, some in found.records.items()},
+            canaries={path: sorted(some) for path, some in found.canaries.items()},
+            pieces=len(fields),
+            unclear=found.unclear,
+        )
+
+    def _meaning(self, digests: NDArray[np.uint64], found: _Found) -> NDArray[np.int64]:
+        """What each digest means over all versions, noted in `found`: ABSENT, COMMON, AMBIGUOUS, or which side it shows."""
+        meaning = np.full(len(digests), ABSENT, dtype=np.int64)
+        places: list[tuple[_Look, NDArray[np.int64]]] = []
+        for look in self._looks:
+            record = look.table.find(digests)
+            places.append((look, record))
+            here = np.flatnonzero(record >= 0)
+            new = found.codes(look, record[here])
+            old = meaning[here]
+            meaning[here] = np.where((old == ABSENT) | (old == new), new, AMBIGUOUS)
+        found.unclear += len(np.unique(digests[meaning == AMBIGUOUS], axis=0))
+        for look, record in places:
+            clear = (record >= 0) & (meaning != AMBIGUOUS)
+            found.note(look, np.unique(record[clear]))
+        return meaning
+
+    def _by_runs(self, missed: list[bytes], found: _Found) -> NDArray[np.uint64]:
+        """Digests of the slot records whose own runs of words are in the missed texts."""
+        if not missed:
+            return np.zeros((0, 2), dtype=np.uint64)
+        held = np.unique(normalise.runs([piece for text in missed for piece in _overlapping(text)])[0])
+        digests: list[NDArray[np.uint64]] = []
+        for look in self._looks:
+            if not len(look.runs):
+                continue
+            at = np.minimum(np.searchsorted(look.runs, held), len(look.runs) - 1)
+            hits = np.bincount(look.run_record[at[look.runs[at] == held]], minlength=len(look.own_runs))
+            records = np.flatnonzero((hits >= LEAST_RUNS) & (hits >= LEAST_SHARE * look.own_runs))
+            refs = look.refs[records]
+            digests.append(look.prepared.slots["sides"][refs[refs >= 0] >> 1, refs[refs >= 0] & 1])
+            found.note(look, records[refs < COMMON])
+        return np.concatenate(digests) if digests else np.zeros((0, 2), dtype=np.uint64)
+
+
+@dataclass(slots=True)
+class _Found:
+    keys: tuple[str, ...]
+    seen: dict[tuple[int, int], list[int]] = field(default_factory=dict)  # (key, number) -> OBSERVED's other columns
+    records: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
+    canaries: dict[str, set[int]] = field(default_factory=dict)
+    unclear: int = 0
+
+    def codes(self, look: _Look, records: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A number for what each record means, equal over versions exactly when the meaning is."""
+        refs = np.asarray(look.refs[records])
+        out = refs.copy()
+        marked = refs >= 0
+        number = look.prepared.slots["number"][refs[marked] >> 1]
+        key = self.keys.index(str(look.prepared.manifest["key"]))
+        out[marked] = (key << 48) + 2 * number + (refs[marked] & 1)
+        return out
+
+    def note(self, look: _Look, records: NDArray[np.int64]) -> None:
+        """Add records of one version to what was found."""
+        if not len(records):
+            return
+        name = str(look.prepared.path)
+        self.records.setdefault(name, []).append(records)
+        refs = np.asarray(look.refs[records])
+        self.canaries.setdefault(name, set()).update((-2 - refs[refs < COMMON]).tolist())
+        key = self.keys.index(str(look.prepared.manifest["key"]))
+        for ref in refs[refs >= 0].tolist():
+            slot = look.prepared.slots[ref >> 1]
+            row = self.seen.setdefault(
+                (key, int(slot["number"])), [*(int(slot[n]) for n in ("tier", "level", "kind", "index")), 0]
+            )
+            row[4] |= 1 << (ref & 1)
+
+    def rows(self) -> NDArray[np.void]:
+        """The slots seen, in order of key and number."""
+        return np.array([(*which, *row) for which, row in sorted(self.seen.items())], dtype=OBSERVED)
+
+
+def text_of(sample: bytes, *, limit: int) -> str:
+    """A sample's text: unpacked if it is gzip (RFC 1952), and decoded; bytes that are no Unicode are replaced."""
+    if sample[:2] == b"\x1f\x8b":
+        inflate = zlib.decompressobj(wbits=31)
+        try:
+            sample = inflate.decompress(sample, limit)
+        except zlib.error as e:
+            raise Invalid("sample", "is damaged gzip; unpack what can be saved and trace that") from e
+        if inflate.unconsumed_tail:
+            raise Invalid("sample", f"unpacks to more than {limit} bytes; trace it in parts")
+    if len(sample) > limit:
+        raise Invalid("sample", f"has more than {limit} bytes; trace it in parts")
+    if sample[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return sample.decode("utf-16", errors="replace")
+    return sample.decode("utf-8-sig", errors="replace")
+
+
+def pieces_of(text: str) -> tuple[list[list[str]], list[str]]:
+    """(records as lists of their fields, plain texts) of a sample."""
+    good, whole = parse_json(text)
+    if good and isinstance(whole, dict | list):
+        return [leaves(item) for item in (whole if isinstance(whole, list) else [whole])], []
+    lines = text.splitlines()
+    records: list[list[str]] = []
+    rest: list[str] = []
+    for line in lines:
+        good, value = parse_json(line) if line.lstrip()[:1] in ("{", "[") else (False, None)
+        if good:
+            records.append(leaves(value))
+        else:
+            rest.append(line)
+    if records:
+        return records, [line for line in rest if line.strip()]
+    paragraphs = [p for p in "\n".join("" if line.isspace() else line for line in lines).split("\n\n") if p.strip()]
+    return _rows(text), [*(line for line in lines if line.strip()), *paragraphs, text]
+
+
+def _rows(text: str) -> list[list[str]]:
+    """The rows of a text that looks like CSV: most have two fields or more."""
+    first = text[: text.find("\n")] if "\n" in text else text
+    delimiter = max(",;\t|", key=first.count)
+    rows: list[list[str]] = []
+    # The rows before an error are as good as any; the text is read as text too.
+    with contextlib.suppress(csv.Error):
+        rows.extend(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    return rows if sum(len(row) > 1 for row in rows) * 2 > len(rows) else []
+
+
+def _overlapping(text: bytes) -> list[bytes]:
+    """A long text in pieces, so that no run of words near a cut is lost."""
+    return [text[max(0, at - _OVERLAP) : at + _PIECE] for at in range(0, len(text), _PIECE)]
