@@ -67,19 +67,18 @@ def test_entries_appended_together_lie_together(world, make_entry):
 
 
 def test_what_queues_during_a_commit_shares_the_next_one_and_one_wake_up(bent, make_entry):
-    commits, gate = [], threading.Event()
+    commits, begun, gate = [], threading.Event(), threading.Event()
 
     def slow(_, proceed):
         commits.append(1)
-        if len(commits) == 1:
-            gate.wait(5)
+        begun.set()
+        gate.wait(5)
         proceed()
 
     async def scene(ledger):
         loop = asyncio.get_running_loop()
         first = asyncio.create_task(ledger.append(make_entry("first")))
-        while not commits:
-            await asyncio.sleep(0)
+        await asyncio.to_thread(begun.wait, 5)
         rest = [asyncio.create_task(ledger.append(make_entry(str(i)))) for i in range(200)]
         await asyncio.sleep(0)
         woken, call = [], loop.call_soon_threadsafe
