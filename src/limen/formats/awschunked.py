@@ -117,8 +117,11 @@ class Decoder:
 
     def finish(self) -> dict[str, str]:
         """The trailers, once the body has ended. Raises Truncated if it ended early, ChunkMismatch for a bad signature."""
-        if self._state is _State.TRAILERS and not self._due:
-            self._state = _State.DONE  # the final blank line may be missing; nothing else is
+        if self._state is _State.TRAILERS:  # some signers leave out the last line's end, or the blank line after it
+            self._take_line(bytes(self._line).rstrip(b"\r\n"))
+            self._line.clear()
+            if not self._due:
+                self._state = _State.DONE
         if self._state is not _State.DONE or self._line.strip(b"\r\n"):
             raise Truncated("it ended before its last chunk and trailers")
         return self._trailers

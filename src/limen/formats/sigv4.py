@@ -356,7 +356,8 @@ def _timestamp(request: Request) -> str:
         return stated
     try:
         date = parsedate_to_datetime(request.headers["date"])
-        return date.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        # botocore writes the zone as -0000, which the parser gives back without one.
+        return (date.astimezone(UTC) if date.tzinfo else date).strftime("%Y%m%dT%H%M%SZ")
     except KeyError:
         raise MalformedAuthorization("the request needs an x-amz-date or Date header") from None
     except (ValueError, TypeError, IndexError, OverflowError):

@@ -132,7 +132,8 @@ class S3Door:
 
     async def _elsewhere(self, call: Call) -> None:
         """Refuse another bucket, whoever's and whether or not it is there, for every operation alike."""
-        action = _ACTIONS.get(call.method, Action.WRITE) if call.key else Action.LIST
+        listing = not call.key and call.method in {"GET", "HEAD"}
+        action = Action.LIST if listing else _ACTIONS.get(call.method, Action.WRITE)
         try:
             await self._access.elsewhere(call.session, call.place.bucket, call.key, action=action, client=call.client)
         except NotFound as e:
