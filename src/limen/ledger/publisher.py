@@ -50,7 +50,7 @@ class Publisher:
         self._waiting: list[tuple[int, Future[None]]] = []
         self._closing = False
         self._done = -1
-        self._error: Exception | None = None
+        self._over: str | None = None  # why nothing more will be published
         # the thread's own once it runs
         self._earlier: Checkpoint | None = None  # what an earlier process published, until it has been found to be ours
         self._size = 0  # the full tiles below are written; a multiple of 256
@@ -63,6 +63,14 @@ class Publisher:
 
     def start(self, head: Head) -> None:
         """Look at what is there, then begin. TamperDetected if more, or something else, was published than is stored."""
+        try:
+            self._look(head)
+        except OSError as e:
+            raise LedgerUnavailable(f"the published log can't be written: {e}") from e
+        self._thread.start()
+        self.publish(head)
+
+    def _look(self, head: Head) -> None:
         self._root.mkdir(parents=True, exist_ok=True)
         self._earlier = self._published(head)
         if self._earlier is not None and self._earlier.size == head.size == self._synced():
@@ -70,8 +78,6 @@ class Publisher:
         vkey = f"{self._verifier.vkey}\n".encode()
         if not (self._root / VKEY).exists() or (self._root / VKEY).read_bytes() != vkey:
             write(self._root / VKEY, vkey)
-        self._thread.start()
-        self.publish(head)
 
     def publish(self, head: Head) -> None:
         """Publish this head soon. Never blocks."""
@@ -86,8 +92,8 @@ class Publisher:
         with self._change:
             if self._done >= size:
                 future.set_result(None)
-            elif self._closing:
-                future.set_exception(LedgerUnavailable("it is closed"))
+            elif self._over is not None:
+                future.set_exception(LedgerUnavailable(self._over))
             else:
                 self._waiting.append((size, future))
                 self._change.notify()
@@ -104,6 +110,19 @@ class Publisher:
     # --- its own thread
 
     def _run(self) -> None:
+        over = "the log is closed"
+        try:
+            self._rounds()
+        except TamperDetected as e:
+            self._tampered(e)
+            over = f"not published: {e}"
+        except Exception as e:  # noqa: BLE001  the thread's root: whatever it was, nobody may wait for ever
+            over = f"the publisher met an error that it does not know: {e!r}"
+        with self._change:
+            self._over = over
+        self._fail(over)
+
+    def _rounds(self) -> None:
         resumed = False
         while (head := self._next()) is not None:
             try:
@@ -111,12 +130,8 @@ class Publisher:
                     self._resume()
                     resumed = True
                 self._round(head)
-            except TamperDetected as e:
-                self._tampered(e)
-                self._fail(LedgerUnavailable(f"not published: {e}"))
-                return
             except (OSError, LedgerUnavailable) as e:
-                self._fail(LedgerUnavailable(f"the log is written, but its tiles can't be published: {e}"))
+                self._fail(f"the log is written, but its tiles can't be published: {e}")
                 with self._change:
                     if self._closing or self._change.wait_for(lambda: self._closing, RETRY_S):
                         return
@@ -137,11 +152,11 @@ class Publisher:
     def _behind(self) -> bool:
         return self._target is not None and self._target.size > self._done
 
-    def _fail(self, error: LedgerUnavailable) -> None:
+    def _fail(self, why: str) -> None:
         with self._change:
             waiting, self._waiting = self._waiting, []
         for _, future in waiting:
-            future.set_exception(error)
+            future.set_exception(LedgerUnavailable(why))
 
     def _succeed(self, head: Head) -> None:
         with self._change:

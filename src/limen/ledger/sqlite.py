@@ -8,6 +8,7 @@ that (`wal_checkpoint(TRUNCATE)`), and only what survives it counts as durable.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
@@ -75,7 +76,9 @@ class SqliteStore:
         return store
 
     def create(self) -> None:
-        """Make the file and its tables if there are none."""
+        """Make the file and its tables if there are none; only its owner may read it."""
+        with _translated("create ledger.db"):
+            self._path.touch(mode=0o600, exist_ok=True)
         with _translated("create ledger.db"), closing(_connect(self._path, "rwc")) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in {0, _SCHEMA_VERSION}:
@@ -132,6 +135,7 @@ class SqliteWriter:
 
     def __init__(self, path: Path, origin: str) -> None:
         self._path = path
+        self._wal_path = _wal(path)
         self._origin = origin
         with _translated("open ledger.db"):
             self._connection = _connect(path, "rw")
@@ -143,7 +147,7 @@ class SqliteWriter:
                 raise
 
     def _prepare(self) -> None:
-        for pragma in ("synchronous = FULL", "busy_timeout = 250", "trusted_schema = OFF", "wal_autocheckpoint = 4000"):
+        for pragma in ("synchronous = FULL", "busy_timeout = 250", "trusted_schema = OFF"):
             self._connection.execute(f"PRAGMA {pragma}")
         if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             raise Invalid("ledger.db", "is not in WAL mode; was it edited by hand?")
@@ -191,7 +195,7 @@ class SqliteWriter:
     def _inodes_on_disk(self) -> tuple[int, int] | None:
         """Which files the names stand for. A commit into a deleted file succeeds, and is lost."""
         try:
-            return self._path.stat().st_ino, _wal(self._path).stat().st_ino
+            return os.stat(self._path).st_ino, os.stat(self._wal_path).st_ino  # noqa: PTH116  once per commit: a tenth of the cost
         except FileNotFoundError:
             return None
 

@@ -254,6 +254,31 @@ def test_a_full_disk_refuses_and_room_brings_it_back(world, make_entry, tmp_path
         subprocess.run(["umount", "-l", disk], check=True)
 
 
+def test_closing_during_an_outage_ends(world, make_entry):
+    async def scene(ledger):
+        await ledger.append(make_entry("one"))
+        (world.path / "ledger.db").rename(world.path / "away.db")
+        ledger.append_soon(make_entry("lost"), low_water=None)
+        with pytest.raises(LedgerUnavailable):
+            await ledger.append(make_entry("two"))
+
+    started = time.monotonic()
+    world.run(scene)
+    assert time.monotonic() - started < 5
+
+
+def test_a_commit_means_that_the_disk_was_told_to_write(world):
+    """The settings without which a power cut loses what was acknowledged; kill -9 alone can't show it."""
+
+    async def scene(ledger):
+        execute = ledger._sequencer._writer._connection.execute
+        assert execute("PRAGMA synchronous").fetchone()[0] == 2
+        assert execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+    world.run(scene)
+    assert (world.path / "ledger.db").stat().st_mode & 0o077 == 0
+
+
 # --- a database that was changed while nobody had it open
 
 
