@@ -69,6 +69,22 @@ def test_every_directory_of_modules_is_a_package():
     assert [str(p) for p in {path.parent for path in PACKAGE.rglob("*.py")} if not (p / "__init__.py").exists()] == []
 
 
+def fetchers(paths):
+    """Modules that import what fetches from a network, by name of the standard library's one."""
+    return [path.name for path in paths if re.search(r"urllib\.request|from urllib import.*request", path.read_text())]
+
+
+def test_pure_modules_and_the_verifier_fetch_nothing():
+    pure = [*PACKAGE.glob("core/*.py"), *PACKAGE.glob("formats/*.py"), PACKAGE / "ledger" / "proofs.py"]
+    assert fetchers(pure) == []
+
+
+def test_that_check_sees_one_that_fetches(tmp_path):
+    (tmp_path / "x.py").write_text("import urllib.request\n")
+    (tmp_path / "y.py").write_text("from urllib.parse import quote\n")
+    assert fetchers(sorted(tmp_path.iterdir())) == ["x.py"]
+
+
 # --- the documents
 
 
