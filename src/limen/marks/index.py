@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from limen.marks.copy import Prepared
 
 MAX_SAMPLE: Final = 1 << 30
-LEAST_RUNS: Final = 2  # of a record's own runs; one could be a common phrase
+LEAST_RUNS: Final = 2  # of a field's own runs; one could be a common phrase
 LEAST_SHARE: Final = 0.5
 OBSERVED: Final = np.dtype(
     [("key", "<i4"), ("number", "<i8"), ("tier", "u1"), ("level", "u1"), ("kind", "u1"), ("index", "<u4"), ("seen", "u1")]
@@ -64,14 +64,15 @@ class _Look:
     prepared: Prepared
     table: Table
     runs: NDArray[np.uint64]
-    run_record: NDArray[np.int64]
+    run_stretch: NDArray[np.int64]
     own_runs: NDArray[np.int64]
+    stretch_record: NDArray[np.int64]
     refs: NDArray[np.int64]
 
     @classmethod
     def at(cls, prepared: Prepared) -> _Look:
         """Map the tables beside a prepared version."""
-        names = ("key_high", "key_low", "key_record", "runs", "run_record", "own_runs", "refs")
+        names = ("key_high", "key_low", "key_record", "runs", "run_stretch", "own_runs", "stretch_record", "refs")
         columns = [np.load(prepared.path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names]
         return cls(prepared, Table(*columns[:3]), *columns[3:])
 
@@ -127,7 +128,7 @@ class Index:
         return meaning
 
     def _by_runs(self, missed: list[bytes], found: _Found) -> NDArray[np.uint64]:
-        """Digests of the slot records whose own runs of words are in the missed texts."""
+        """Digests of the slot records of which one field's own runs of words are in the missed texts."""
         if not missed:
             return np.zeros((0, 2), dtype=np.uint64)
         held = np.unique(normalise.runs([piece for text in missed for piece in _overlapping(text)])[0])
@@ -136,8 +137,9 @@ class Index:
             if not len(look.runs):
                 continue
             at = np.minimum(np.searchsorted(look.runs, held), len(look.runs) - 1)
-            hits = np.bincount(look.run_record[at[look.runs[at] == held]], minlength=len(look.own_runs))
-            records = np.flatnonzero((hits >= LEAST_RUNS) & (hits >= LEAST_SHARE * look.own_runs))
+            hits = np.bincount(look.run_stretch[at[look.runs[at] == held]], minlength=len(look.own_runs))
+            stretches = (hits >= LEAST_RUNS) & (hits >= LEAST_SHARE * look.own_runs)
+            records = np.unique(look.stretch_record[stretches])
             refs = look.refs[records]
             digests.append(look.prepared.slots["sides"][refs[refs >= 0] >> 1, refs[refs >= 0] & 1])
             found.note(look, records[refs < COMMON])

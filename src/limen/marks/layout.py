@@ -41,7 +41,8 @@ class Sink(Protocol):
 class Layout:
     """What lies where.
 
-    `segments` are bounds in `base`, `others` the same segments' bounds in `other`, where a common segment is empty. `crc` is CRC-64/NVME of `base`; a region's `change` is what choosing its variant 1 does to it.
+    `segments` are bounds in `base`, `others` the same segments' bounds in `other`, where a common segment is empty.
+    `crc` is CRC-64/NVME of `base`; a region's `change` is what choosing its variant 1 does to it.
     """
 
     length: int

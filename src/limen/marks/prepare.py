@@ -24,7 +24,7 @@ from limen.marks.choose import Chosen, Pairs, Source, Withhold, choose, keyed_or
 from limen.marks.copy import Prepared
 from limen.marks.keys import CODE
 from limen.marks.layout import lay
-from limen.marks.records import Media, fields_of_all, keys_of, leaves, parse_json, read, scan
+from limen.marks.records import Media, fields_of_all, fingerprints_of, keys_of, leaves, parse_json, read, scan
 from limen.marks.registry import COMMON, Registry
 from limen.marks.tables import Table, as_digests
 
@@ -223,8 +223,9 @@ def _refs(records: int, chosen: Chosen, canaries: int) -> NDArray[np.int64]:
 class _LookUp:
     table: Table
     runs: NDArray[np.uint64]
-    owner: NDArray[np.int64]
+    run_stretch: NDArray[np.int64]
     own_runs: NDArray[np.int64]
+    stretch_record: NDArray[np.int64]
 
 
 def _look_up(readings: list[Reading], records: int, canaries: Sequence[bytes]) -> _LookUp:
@@ -234,14 +235,31 @@ def _look_up(readings: list[Reading], records: int, canaries: Sequence[bytes]) -
     keys = b"".join(r.keys for r in readings) + b"".join(normalise.digest(text) for some in stands for text in some)
     counts = [len(some) for some in stands]
     owner = np.concatenate([*(r.owner for r in readings), np.repeat(np.arange(len(canaries)) + records, counts)])
-    runs, run_owner = normalise.fingerprints([b" ".join(field for field in record if field) for record in fields])
-    all_runs = np.concatenate([*(r.runs for r in readings), runs])
-    all_owners = np.concatenate([*(r.run_owner for r in readings), run_owner + records])
-    unique, first, times = np.unique(all_runs, return_index=True, return_counts=True)
+    runs, stretches, stretch_owners = [], [], []
+    known = 0
+    for some, stretch, of in [
+        *((r.runs, r.run_stretch, r.stretch_owner) for r in readings),
+        _of_canaries(fields, records),
+    ]:
+        runs.append(some)
+        stretches.append(stretch + known)
+        stretch_owners.append(of)
+        known += len(of)
+    unique, first, times = np.unique(np.concatenate(runs), return_index=True, return_counts=True)
     single = times == 1
-    owners = all_owners[first[single]]
-    own = np.bincount(owners, minlength=records + len(canaries)).astype(np.int64)
-    return _LookUp(Table.build(as_digests(keys), owner.astype(np.int64)), unique[single], owners, own)
+    run_stretch = np.concatenate(stretches)[first[single]]
+    return _LookUp(
+        table=Table.build(as_digests(keys), owner.astype(np.int64)),
+        runs=unique[single],
+        run_stretch=run_stretch,
+        own_runs=np.bincount(run_stretch, minlength=known),
+        stretch_record=np.concatenate(stretch_owners),
+    )
+
+
+def _of_canaries(fields: list[list[bytes]], records: int) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+    runs, stretch, owner = fingerprints_of(fields)
+    return runs, stretch, owner + records
 
 
 def _write_tables(out: Path, layout: Layout, slots: NDArray[np.void]) -> None:
@@ -256,8 +274,9 @@ def _write_look_up(out: Path, found: _LookUp, refs: NDArray[np.int64]) -> None:
         "key_low": found.table.low,
         "key_record": found.table.value,
         "runs": found.runs,
-        "run_record": found.owner,
+        "run_stretch": found.run_stretch,
         "own_runs": found.own_runs,
+        "stretch_record": found.stretch_record,
         "refs": refs,
     }
     for name, column in columns.items():

@@ -62,7 +62,8 @@ class Reading:
     """What records say. `keys` are 128-bit digests by which a leak is recognised, `owner` says which record each is of.
 
     `whole` names the record: equal digests are equal records. `sound` records parsed as their kind and say enough to be
-    recognised. `name` is the digest of a JSON record's `id`, where it has one (`named`).
+    recognised. `name` is the digest of a JSON record's `id`, where it has one (`named`). `runs` are fingerprints, each of
+    one stretch: a field of record `stretch_owner[run_stretch]`.
     """
 
     sound: NDArray[np.bool_]
@@ -73,7 +74,8 @@ class Reading:
     keys: bytes
     owner: NDArray[np.int64]
     runs: NDArray[np.uint64]
-    run_owner: NDArray[np.int64]
+    run_stretch: NDArray[np.int64]
+    stretch_owner: NDArray[np.int64]
 
 
 def read(source: memoryview, media: Media, found: Scan, *, scope: bytes) -> Iterator[Reading]:
@@ -130,6 +132,17 @@ def fields_of_all(texts: Sequence[list[str]]) -> list[list[bytes]]:
     return out
 
 
+def fingerprints_of(fields: list[list[bytes]]) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+    """Fingerprints of each field that has any, as runs; which stretch each is of; and which record each stretch is of.
+
+    By field, because fields part ways: a leak of answers alone holds whole stretches, though half of each record.
+    """
+    owner = np.repeat(np.arange(len(fields)), [len(record) for record in fields])
+    runs, of = normalise.fingerprints([field for record in fields for field in record])
+    stretches, stretch = np.unique(of, return_inverse=True)
+    return runs, stretch.reshape(-1), owner[stretches]
+
+
 def _read(raw: list[bytes], media: Media, found: Scan, *, first: int, scope: bytes) -> Reading:
     texts: list[list[str]] = []
     valid = np.zeros(len(raw), dtype=np.bool_)
@@ -145,7 +158,7 @@ def _read(raw: list[bytes], media: Media, found: Scan, *, first: int, scope: byt
     fields = fields_of_all(texts)
     wholes, stands = keys_of(fields)
     counts = [len(some) for some in stands]
-    runs, owners = normalise.fingerprints([b" ".join(field for field in record if field) for record in fields])
+    runs, stretch, within = fingerprints_of(fields)
     # An unterminated last record stays common: whatever took its place would need a terminator that it doesn't have.
     terminated = found.next[first : first + len(raw)] > found.end[first : first + len(raw)]
     long_enough = np.array([len(whole) >= normalise.MIN_TEXT for whole in wholes], dtype=np.bool_)
@@ -158,7 +171,8 @@ def _read(raw: list[bytes], media: Media, found: Scan, *, first: int, scope: byt
         keys=b"".join(normalise.digest(text) for some in stands for text in some),
         owner=np.repeat(np.arange(len(raw)) + first, counts),
         runs=runs,
-        run_owner=owners + first,
+        run_stretch=stretch,
+        stretch_owner=within + first,
     )
 
 

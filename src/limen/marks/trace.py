@@ -167,19 +167,14 @@ def _search(
         # Bound of the verdict: both tiers, this round's share of alpha, the copy's prior.
         log_q = math.log(2) + turn * math.log(2) - log_prior - log_e
         log_q[found] = np.inf
+        look = _Round(turn, bits, classes, decoders, scores, log_e, log_q)
         new = np.flatnonzero(log_q <= math.log(alpha)).tolist()
         rest = np.setdiff1d(np.arange(len(whose)), [*found, *new])
-
-        def figures(j: int) -> Implicated:
-            return _figures(  # noqa: B023  called in this turn only
-                bits, j, classes=classes, decoders=decoders, scores=scores[j], log_e=log_e[j], log_q=log_q[j], turn=turn
-            )
-
         if len(rest):
-            best = figures(int(rest[np.argmin(log_q[rest])]))
+            best = look.figures(int(rest[np.argmin(log_q[rest])]))
         if not new:
             break
-        named += [figures(j) for j in sorted(new, key=lambda j: float(log_q[j]))]
+        named += [look.figures(j) for j in sorted(new, key=log_q.__getitem__)]
         found += new
     return _Search(len(shown), least, named, best)
 
@@ -228,6 +223,37 @@ class _Bits:
         return int(np.count_nonzero(self._shown["seen"] >> self.of([j])[:, 0] & 1))
 
 
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """One round of the search: its decoders, and every copy's scores, log e-value and log q."""
+
+    number: int
+    bits: _Bits
+    classes: dec.Classes
+    decoders: list[dec.Decoder]
+    scores: NDArray[np.float64]
+    log_e: NDArray[np.float64]
+    log_q: NDArray[np.float64]
+
+    def figures(self, j: int) -> Implicated:
+        """What is reported of copy j."""
+        lead = self.decoders[int(np.argmax(self.scores[j] + np.log([d.share for d in self.decoders])))]
+        # The best of several bounds is a bound once each has paid for its share of the bank.
+        p = min(dec.chernoff(d, self.classes, float(s)) / d.share for d, s in zip(self.decoders, self.scores[j], strict=True))
+        return Implicated(
+            recipient="",
+            vendor=None,
+            copy_id=self.bits.whose[j],
+            p=_probability(math.log(p) if p > 0 else -math.inf),
+            q=_probability(float(self.log_q[j])),
+            log10_e=round(float(self.log_e[j]) / math.log(10), 3),
+            slots=int(self.classes.count.sum()),
+            agree=self.bits.agreement(j),
+            round=self.number,
+            attack=_attack(lead),
+        )
+
+
 def _classes(
     shown: NDArray[np.void], symbol: NDArray[np.int64], held: NDArray[np.int64]
 ) -> tuple[dec.Classes, NDArray[np.int64], NDArray[np.int64]]:
@@ -237,35 +263,6 @@ def _classes(
     order = np.argsort(which.reshape(-1), kind="stable")
     classes = dec.Classes(BIASES[kinds[:, 0]], kinds[:, 1], kinds[:, 2], kinds[:, 3], count)
     return classes, order, np.concatenate([[0], np.cumsum(count)[:-1]])
-
-
-def _figures(
-    bits: _Bits,
-    j: int,
-    *,
-    classes: dec.Classes,
-    decoders: list[dec.Decoder],
-    scores: NDArray[np.float64],
-    log_e: float,
-    log_q: float,
-    turn: int,
-) -> Implicated:
-    shares = np.array([d.share for d in decoders])
-    lead = decoders[int(np.argmax(scores + np.log(shares)))]
-    # The best of several bounds is a bound once each has paid for its share of the bank.
-    p = min(dec.chernoff(d, classes, float(s)) / d.share for d, s in zip(decoders, scores, strict=True))
-    return Implicated(
-        recipient="",
-        vendor=None,
-        copy_id=bits.whose[j],
-        p=_probability(math.log(p) if p > 0 else -math.inf),
-        q=_probability(log_q),
-        log10_e=round(float(log_e) / math.log(10), 3),
-        slots=int(classes.count.sum()),
-        agree=bits.agreement(j),
-        round=turn,
-        attack=_attack(lead),
-    )
 
 
 def _named(figures: Implicated, recipient: Recipient) -> Implicated:

@@ -1,0 +1,7 @@
+import pytest
+from orchid import Lab
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(tmp_path)
