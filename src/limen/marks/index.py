@@ -76,6 +76,14 @@ class _Look:
         columns = [np.load(prepared.path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names]
         return cls(prepared, Table(*columns[:3]), *columns[3:])
 
+    def meaning(self, records: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A number for what each record is, equal over versions of one lineage exactly when they mean the same."""
+        refs = np.asarray(self.refs[records])
+        out = refs.copy()
+        marked = refs >= 0
+        out[marked] = 2 * self.prepared.slots["number"][refs[marked] >> 1] + (refs[marked] & 1)
+        return out
+
 
 class Index:
     """Look-up over prepared versions. Tables are memory-mapped: a thousand versions cost no memory until asked."""
@@ -96,11 +104,10 @@ class Index:
         owner = np.repeat(np.arange(len(stands)), [len(some) for some in stands])
         digests = as_digests(b"".join(normalise.digest(text) for some in stands for text in some))
         found = _Found(self.keys)
-        meaning = self._meaning(digests, found)
         known = np.zeros(len(fields), dtype=np.bool_)
-        known[owner[meaning != ABSENT]] = True
+        known[owner[self._look_up(digests, found)]] = True
         by_runs = self._by_runs([b" ".join(some) for some, hit in zip(fields, known, strict=True) if not hit], found)
-        self._meaning(by_runs, found)
+        self._look_up(by_runs, found)
         return Observed(
             keys=self.keys,
             slots=found.rows(),
@@ -110,22 +117,29 @@ class Index:
             unclear=found.unclear,
         )
 
-    def _meaning(self, digests: NDArray[np.uint64], found: _Found) -> NDArray[np.int64]:
-        """What each digest means over all versions, noted in `found`: ABSENT, COMMON, AMBIGUOUS, or which side it shows."""
-        meaning = np.full(len(digests), ABSENT, dtype=np.int64)
-        places: list[tuple[_Look, NDArray[np.int64]]] = []
-        for look in self._looks:
-            record = look.table.find(digests)
-            places.append((look, record))
-            here = np.flatnonzero(record >= 0)
-            new = found.codes(look, record[here])
-            old = meaning[here]
-            meaning[here] = np.where((old == ABSENT) | (old == new), new, AMBIGUOUS)
-        found.unclear += len(np.unique(digests[meaning == AMBIGUOUS], axis=0))
-        for look, record in places:
-            clear = (record >= 0) & (meaning != AMBIGUOUS)
-            found.note(look, np.unique(record[clear]))
-        return meaning
+    def _look_up(self, digests: NDArray[np.uint64], found: _Found) -> NDArray[np.bool_]:
+        """Which digests any version knows; what they mean is noted in `found`, one lineage at a time.
+
+        A record that two lineages know counts under both keys: the decoders weigh which of them was leaked.
+        """
+        known = np.zeros(len(digests), dtype=np.bool_)
+        for key in self.keys:
+            meaning = np.full(len(digests), ABSENT, dtype=np.int64)
+            places: list[tuple[_Look, NDArray[np.int64]]] = []
+            for look in self._looks:
+                if look.prepared.manifest["key"] != key:
+                    continue
+                record = look.table.find(digests)
+                places.append((look, record))
+                here = np.flatnonzero(record >= 0)
+                new = look.meaning(record[here])
+                old = meaning[here]
+                meaning[here] = np.where((old == ABSENT) | (old == new), new, AMBIGUOUS)
+            found.unclear += len(np.unique(digests[meaning == AMBIGUOUS], axis=0))
+            for look, record in places:
+                found.note(look, np.unique(record[(record >= 0) & (meaning != AMBIGUOUS)]))
+            known |= meaning != ABSENT
+        return known
 
     def _by_runs(self, missed: list[bytes], found: _Found) -> NDArray[np.uint64]:
         """Digests of the slot records of which one field's own runs of words are in the missed texts."""
@@ -153,16 +167,6 @@ class _Found:
     records: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
     canaries: dict[str, set[int]] = field(default_factory=dict)
     unclear: int = 0
-
-    def codes(self, look: _Look, records: NDArray[np.int64]) -> NDArray[np.int64]:
-        """A number for what each record means, equal over versions exactly when the meaning is."""
-        refs = np.asarray(look.refs[records])
-        out = refs.copy()
-        marked = refs >= 0
-        number = look.prepared.slots["number"][refs[marked] >> 1]
-        key = self.keys.index(str(look.prepared.manifest["key"]))
-        out[marked] = (key << 48) + 2 * number + (refs[marked] & 1)
-        return out
 
     def note(self, look: _Look, records: NDArray[np.int64]) -> None:
         """Add records of one version to what was found."""

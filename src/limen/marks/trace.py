@@ -110,8 +110,8 @@ def score(
     verdict: Literal["named", "none", "abstain"] = "abstain"
     if person.found or vendor.found:
         verdict = "named"
-    elif not matched:
-        verdict = "none"
+    elif not observed.matched and not observed.unclear:
+        verdict = "none"  # common records and canaries are ours too: a sample that holds them is not "none"
     both = int(np.count_nonzero(observed.slots["seen"] == 3))  # noqa: PLR2004  both sides
     best = person.best
     return TraceResult(
