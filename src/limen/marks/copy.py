@@ -65,7 +65,7 @@ class Prepared:
             base, other = _mapped(path / "base"), _mapped(path / "other")
         except FileNotFoundError:
             raise NotFound(f"prepared version {path.name}") from None
-        except ValueError as e:
+        except (ValueError, EOFError) as e:
             raise TamperDetected(f"{path}: a table can't be read; prepare the version again") from e
         prepared = cls(path, manifest, base, other, *arrays)
         if len(base) != manifest["length"] or prepared.segments[-1] != len(base) or prepared.others[-1] != len(other):

@@ -1,5 +1,8 @@
 """The lineage's memory: which record is which side of which slot, for ever. One binary record beside the mark key.
 
+Layout: magic, three counts, then the columns, little-endian, and SHA-256 over all of it: a registry that was cut short
+must not pass for a younger one.
+
 A slot gets its id, tier, level and index once. A record that was ever served keeps what it was: side 0 or 1 of its slot,
 or common. No record is ever paired again under the same key: a slot that lost a member in some version is retired, and
 both of its members are common from then on. Re-pairing would give one person two bits for one record, which is a
@@ -8,6 +11,7 @@ colluder with themselves.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -28,6 +32,8 @@ WITHHELD: Final = 1
 COMMON: Final = -1
 SLOT: Final = np.dtype([("id", "V16"), ("tier", "u1"), ("level", "u1"), ("kind", "u1"), ("retired", "u1"), ("index", "<u4")])
 _MAGIC: Final = b"limen slots v1\n\0"
+_DIGEST: Final = 32
+_COLUMNS: Final = ("<u8", "<u8", "<i8")
 
 
 @dataclass(slots=True)
@@ -46,23 +52,27 @@ class Registry:
         """Read a registry; a new one if there is nothing at `path`, Invalid if it is damaged."""
         if not path.exists():
             return cls()
-        try:
-            with path.open("rb") as stream:
-                magic = stream.read(len(_MAGIC))
-                slots, *columns = [np.load(stream, allow_pickle=False) for _ in range(7)]
-        except (ValueError, EOFError, OSError) as e:
-            raise Invalid(str(path), "not a slot registry, or a damaged one; restore it from a backup before preparing") from e
-        if magic != _MAGIC or slots.dtype != SLOT:
-            raise Invalid(str(path), "a slot registry of another version")
-        return cls(slots, Table(*columns[:3]), Table(*columns[3:]))
+        raw = path.read_bytes()
+        body, digest = raw[:-_DIGEST], raw[-_DIGEST:]
+        if hashlib.sha256(body).digest() != digest or not body.startswith(_MAGIC):
+            raise Invalid(str(path), "not a slot registry, or a damaged one; restore it from a backup before preparing")
+        sizes = np.frombuffer(body, dtype="<u8", count=3, offset=len(_MAGIC)).tolist()
+        columns, at = [], len(_MAGIC) + 24
+        for size, kinds in zip(sizes, ((SLOT,), _COLUMNS, _COLUMNS), strict=True):
+            for kind in kinds:
+                columns.append(np.frombuffer(body, dtype=kind, count=size, offset=at))
+                at += size * np.dtype(kind).itemsize
+        return cls(columns[0], Table(*columns[1:4]), Table(*columns[4:]))
 
     def save(self, path: Path) -> None:
         """Replace what is at `path`, durable on return."""
+        parts = [self.slots.astype(SLOT), *_columns(self.members), *_columns(self.names)]
+        sizes = np.array([len(self.slots), len(self.members.high), len(self.names.high)], dtype="<u8")
+        body = _MAGIC + sizes.tobytes() + b"".join(part.tobytes() for part in parts)
         staged = path.with_name(path.name + ".new")
         with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-            stream.write(_MAGIC)
-            for column in (self.slots, *_columns(self.members), *_columns(self.names)):
-                np.save(stream, column, allow_pickle=False)
+            stream.write(body)
+            stream.write(hashlib.sha256(body).digest())
             stream.flush()
             os.fsync(stream.fileno())
         staged.replace(path)
@@ -113,4 +123,4 @@ class Registry:
 
 
 def _columns(table: Table) -> tuple[NDArray[np.generic], ...]:
-    return table.high, table.low, table.value
+    return table.high.astype("<u8"), table.low.astype("<u8"), table.value.astype("<i8")
