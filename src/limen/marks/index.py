@@ -98,22 +98,21 @@ class Index:
 
     def observe(self, sample: bytes, *, limit: int = MAX_SAMPLE) -> Observed:
         """What a sample shows. Invalid if it is damaged gzip, or longer than `limit` when unpacked."""
-        records, texts = pieces_of(text_of(sample, limit=limit))
-        fields = fields_of_all([*records, *([text] for text in texts)])
+        pieces = pieces_of(text_of(sample, limit=limit))
+        fields = fields_of_all([*pieces.records, *([text] for text in (*pieces.lines, *pieces.paragraphs))])
         _, stands = keys_of(fields)
         owner = np.repeat(np.arange(len(stands)), [len(some) for some in stands])
         digests = as_digests(b"".join(normalise.digest(text) for some in stands for text in some))
         found = _Found(self.keys)
         known = np.zeros(len(fields), dtype=np.bool_)
         known[owner[self._look_up(digests, found)]] = True
-        by_runs = self._by_runs([b" ".join(some) for some, hit in zip(fields, known, strict=True) if not hit], found)
-        self._look_up(by_runs, found)
+        self._look_up(self._by_runs(_missed(pieces, fields, known), found), found)
         return Observed(
             keys=self.keys,
             slots=found.rows(),
             matched={path: np.unique(np.concatenate(some)) for path, some in found.records.items()},
             canaries={path: sorted(some) for path, some in found.canaries.items()},
-            pieces=len(fields),
+            pieces=len(pieces.records) + len(pieces.lines),
             unclear=found.unclear,
         )
 
@@ -163,7 +162,7 @@ class Index:
 @dataclass(slots=True)
 class _Found:
     keys: tuple[str, ...]
-    seen: dict[tuple[int, int], list[int]] = field(default_factory=dict)  # (key, number) -> OBSERVED's other columns
+    seen: list[NDArray[np.void]] = field(default_factory=list)  # OBSERVED rows, one a record
     records: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
     canaries: dict[str, set[int]] = field(default_factory=dict)
     unclear: int = 0
@@ -175,18 +174,38 @@ class _Found:
         name = str(look.prepared.path)
         self.records.setdefault(name, []).append(records)
         refs = np.asarray(look.refs[records])
-        self.canaries.setdefault(name, set()).update((-2 - refs[refs < COMMON]).tolist())
-        key = self.keys.index(str(look.prepared.manifest["key"]))
-        for ref in refs[refs >= 0].tolist():
-            slot = look.prepared.slots[ref >> 1]
-            row = self.seen.setdefault(
-                (key, int(slot["number"])), [*(int(slot[n]) for n in ("tier", "level", "kind", "index")), 0]
-            )
-            row[4] |= 1 << (ref & 1)
+        baits = refs[refs < COMMON]
+        if len(baits):
+            self.canaries.setdefault(name, set()).update((-2 - baits).tolist())
+        refs = refs[refs >= 0]
+        rows = np.zeros(len(refs), dtype=OBSERVED)
+        rows["key"] = self.keys.index(str(look.prepared.manifest["key"]))
+        for column in ("number", "tier", "level", "kind", "index"):
+            rows[column] = look.prepared.slots[column][refs >> 1]
+        rows["seen"] = 1 << (refs & 1)
+        self.seen.append(rows)
 
     def rows(self) -> NDArray[np.void]:
-        """The slots seen, in order of key and number."""
-        return np.array([(*which, *row) for which, row in sorted(self.seen.items())], dtype=OBSERVED)
+        """The slots seen, in order of key and number, each once."""
+        if not self.seen:
+            return np.zeros(0, dtype=OBSERVED)
+        rows = np.concatenate(self.seen)
+        rows = rows[np.lexsort((rows["number"], rows["key"]))]
+        new = np.ones(len(rows), dtype=np.bool_)
+        new[1:] = (rows["key"][1:] != rows["key"][:-1]) | (rows["number"][1:] != rows["number"][:-1])
+        out = rows[new]
+        if len(out):
+            out["seen"] = np.bitwise_or.reduceat(rows["seen"], np.flatnonzero(new))
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """What a sample falls into: records as lists of their fields, and lines and paragraphs of plain text."""
+
+    records: list[list[str]]
+    lines: list[str]
+    paragraphs: list[str]
 
 
 def text_of(sample: bytes, *, limit: int) -> str:
@@ -206,24 +225,33 @@ def text_of(sample: bytes, *, limit: int) -> str:
     return sample.decode("utf-8-sig", errors="replace")
 
 
-def pieces_of(text: str) -> tuple[list[list[str]], list[str]]:
-    """(records as lists of their fields, plain texts) of a sample."""
+def pieces_of(text: str) -> Pieces:
+    """A sample as JSON or JSONL if it is, as text otherwise, and as CSV too if it looks like it."""
     good, whole = parse_json(text)
     if good and isinstance(whole, dict | list):
-        return [leaves(item) for item in (whole if isinstance(whole, list) else [whole])], []
-    lines = text.splitlines()
+        return Pieces([leaves(item) for item in (whole if isinstance(whole, list) else [whole])], [], [])
     records: list[list[str]] = []
     rest: list[str] = []
-    for line in lines:
+    for line in text.splitlines():
         good, value = parse_json(line) if line.lstrip()[:1] in ("{", "[") else (False, None)
         if good:
             records.append(leaves(value))
         else:
             rest.append(line)
+    lines = [line for line in rest if line.strip()]
     if records:
-        return records, [line for line in rest if line.strip()]
-    paragraphs = [p for p in "\n".join("" if line.isspace() else line for line in lines).split("\n\n") if p.strip()]
-    return _rows(text), [*(line for line in lines if line.strip()), *paragraphs, text]
+        return Pieces(records, lines, [])
+    paragraphs = [p for p in "\n".join("" if line.isspace() else line for line in rest).split("\n\n") if p.strip()]
+    return Pieces(_rows(text), lines, paragraphs)
+
+
+def _missed(pieces: Pieces, fields: list[list[bytes]], known: NDArray[np.bool_]) -> list[bytes]:
+    """What was not found whole: each record by itself, and the lines in one, because records run over lines."""
+    first = len(pieces.records)
+    lines = [fields[n][0] for n in range(first, first + len(pieces.lines)) if not known[n]]
+    # The rows of a text are its lines once more.
+    records = [b" ".join(fields[n]) for n in range(first) if not known[n]] if not pieces.paragraphs else []
+    return [*records, b" ".join(lines)] if lines else records
 
 
 def _rows(text: str) -> list[list[str]]:
