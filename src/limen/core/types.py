@@ -198,6 +198,7 @@ class Session:
     strength: Literal["single", "hardware"]
     issued_at: int
     expires_at: int
+    sponsor_pseudonym: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,3 +237,36 @@ class Side:
 
     subject: str
     classes: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What of a copy one access asks for: bytes [start, end), and the status that says so (200, 206, 304, 412, 416).
+
+    Decided from the copy before the intent is written, so that the intent covers the status as well as the bytes.
+    """
+
+    status: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of a listing: a shard as this recipient would get it, or an upload of the writer's own."""
+
+    path: str
+    length: int
+    etag: str
+    modified_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object that a drop box has taken and made durable. `sha256` is of its bytes; `entry` covers it."""
+
+    path: str
+    length: int
+    etag: str
+    sha256: str
+    entry: int

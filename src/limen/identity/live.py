@@ -116,6 +116,20 @@ class Live:
         """The orders in force, oldest first."""
         return tuple(sorted(self._pauses.values(), key=lambda p: (p.since, p.subject)))
 
+    def cuts(self) -> tuple[Pause, ...]:
+        """The orders that were lifted: they still cover the sessions issued before."""
+        return tuple(self._cuts)
+
+    def ended_sessions(self) -> dict[str, int]:
+        """Sessions ended before their time, and when."""
+        return {name: at for name, at in self._ended.items() if name.startswith("session/")}
+
+    def restore(self, pauses: Iterable[Pause], cuts: Iterable[Pause], ended: dict[str, int]) -> None:
+        """Put back what was in force when the gateway stopped. Before any door opens."""
+        self._pauses.update({pause.subject: pause for pause in pauses})
+        self._cuts.extend(cuts)
+        self._ended.update(ended)
+
     def sessions_streaming(self) -> Iterable[Session]:
         """The sessions that have a stream running now, once a stream."""
         return [stream.session for stream in self._streams]

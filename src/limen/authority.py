@@ -1,0 +1,345 @@
+"""Changes of authority: what the catalog holds, who has a session, who is paused. Entries first, then the tables.
+
+A change is validated against a snapshot, written to the ledger, and applied to the control tables with its entry's
+index; start-up applies what is missing, from the entry's encrypted side record. A pause is the exception: it takes
+effect in memory first, is kept in `live.json`, and never waits for the ledger; its entry follows as soon as it can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from limen.identity.sessions import new_access_key
+from limen.ledger.scribe import open_side, side_subject
+
+from limen.catalog.changes import CHANGES, Change, PersonEnd, WorkloadEnd, complete, from_clear
+from limen.core.errors import Denied, Invalid, LedgerUnavailable, LimenError, NotFound
+from limen.core.events import decode
+from limen.core.types import Client, Session, Side
+from limen.custody import who
+from limen.identity.live import Pause
+from limen.store.blobs import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from limen.identity.oidc import Claims
+
+    from limen.core.types import Action, Asset, Person, Receipt, Workload
+    from limen.custody import Custody
+
+GATEWAY = "limen"  # whose key seals the side records that are nobody's personal detail
+MIN_SESSION_S, MAX_SESSION_S = 900, 43_200
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """What `live.json` holds: the orders in force, those lifted, and sessions ended early. `logged`: subjects whose
+    newest order has its entry.
+    """
+
+    pauses: list[Pause] = []
+    cuts: list[Pause] = []
+    ended_sessions: dict[str, int] = {}
+    unlogged: list[str] = []
+
+
+class Authority:
+    """The one place that changes who may do what. Owned by the event loop; `_lock` makes changes one at a time."""
+
+    def __init__(self, custody: Custody, *, data: Path, random: Callable[[int], bytes], contact: str) -> None:
+        self._custody = custody
+        self._kept_at = data / "live.json"
+        self._random = random
+        self._contact = contact
+        self._lock = asyncio.Lock()
+        self._unlogged: dict[str, dict[str, Any]] = {}
+        self.sessions: dict[str, Session] = {}  # issued and not expired; for reports of what a pause would cut
+
+    # --- the catalog
+
+    async def change(self, changes: Sequence[Change], *, by: str) -> list[Receipt]:
+        """Make changes, all or none: Invalid or Denied name the first that can't be, and then nothing has changed."""
+        custody = self._custody
+        async with self._lock:
+            now = custody.clock.now()
+            completed = [complete(change, self._random) for change in changes]
+            self._validated(completed)
+            written = [self._write(change, by) for change in completed]
+            receipts = await custody.ledger.append_all(written)
+            for change, receipt in zip(completed, receipts, strict=True):
+                custody.catalog.apply(change, index=receipt.index, at=now)
+                self._cut_if_ended(change, now)
+            return receipts
+
+    def validate(self, changes: Sequence[Change]) -> None:
+        """Pass if the changes could be made now; raise what `change` would. Nothing is written."""
+        self._validated([complete(change, self._random) for change in changes])
+
+    def _validated(self, changes: Sequence[Change]) -> None:
+        custody = self._custody
+        snapshot, size, now = custody.catalog.snapshot, custody.ledger.head().size, custody.clock.now()
+        for offset, change in enumerate(changes):
+            snapshot = snapshot.with_change(change, index=size + offset, at=now)
+
+    def _write(self, change: Change, by: str) -> tuple[bytes, bytes | None]:
+        fields = {**change.public(self.pseudonym), "by": by}
+        side = Side(change.sealed_for or GATEWAY, {"change": change.to_clear()})
+        return self._custody.scribe.write(change.kind, fields, side)
+
+    def _cut_if_ended(self, change: Change, now: int) -> None:
+        if isinstance(change, PersonEnd | WorkloadEnd):
+            self._custody.live.end(f"person/{change.id}", at=now)
+
+    def pseudonym(self, holder: str, project: str) -> str:
+        """What entries in one project call somebody; nobody can link two projects' without the person's key."""
+        return self._custody.catalog.pseudonym(holder, project)
+
+    def replay(self) -> int:
+        """Apply the authority entries that the control tables lack; returns how many. At start-up, before any door."""
+        custody = self._custody
+        start = custody.catalog.applied + 1
+        sides: dict[int, bytes] = {}
+        applied = 0
+        for index, raw in custody.ledger.entries(start):
+            entry = decode(raw)
+            if entry["kind"] not in CHANGES:
+                continue
+            sides = sides or dict(custody.ledger.sides(start, custody.ledger.head().size))
+            side = sides[index]
+            clear = open_side(side, raw, custody.catalog.subject_key(side_subject(side)))["change"]
+            custody.catalog.apply(from_clear(entry["kind"], clear), index=index, at=entry["at"] // 1_000_000)
+            applied += 1
+        for person in custody.catalog.snapshot.holders():
+            if person.ended_at is not None:
+                custody.live.end(f"person/{person.id}", at=person.ended_at)
+        self._restore_live()
+        return applied
+
+    # --- sessions
+
+    async def start_session(
+        self, claims: Claims, project: str, *, name: str = "", duration_s: int = 3600, client: Client
+    ) -> Session:
+        """A session for a verified identity in one project; its entry is durable before any credential exists.
+
+        Denied (and, if the identity is known, a refusal entry) when the person is unknown, ended, paused, without an
+        agreement or without a grant in the project. The length is capped by the strictest tier that they are granted.
+        """
+        custody = self._custody
+        snapshot, now = custody.catalog.snapshot, custody.clock.now()
+        try:
+            holder = snapshot.holder(claims.issuer, claims.subject)
+        except NotFound as e:
+            raise Denied("this identity is not enrolled; ask your vendor's contact", rule="not-enrolled") from e
+        session = self._session(holder, project, claims, now, duration_s)
+        try:
+            session = self._admit(session, now)
+        except LimenError as refusal:
+            fields = {"action": "session", "rule": getattr(refusal, "rule", "") or type(refusal).__name__.lower()}
+            await custody.append("access.refusal", session, fields, client=client, request=project)
+            raise
+        side = Side(
+            holder.id,
+            {
+                "identity": {"issuer": claims.issuer, "subject": claims.subject, "holder": holder.id},
+                "network": {"address": client.address, "agent": client.agent[:1024]},
+                "request": {"name": name[:64]},
+            },
+        )
+        fields = {**who(session), "until": session.expires_at, "strength": session.strength}
+        entry, sealed = custody.scribe.write("session.start", fields, side)
+        await custody.ledger.append(entry, sealed)
+        custody.live.check(session)
+        self._remember(session)
+        return session
+
+    def _session(self, holder: Person | Workload, project: str, claims: Claims, now: int, duration_s: int) -> Session:
+        sponsor = getattr(holder, "sponsor", None)
+        return Session(
+            id="s" + self._random(10).hex(),
+            holder=holder.id,
+            vendor=holder.vendor,
+            sponsor=sponsor,
+            project=project,
+            pseudonym=self.pseudonym(holder.id, project),
+            access_key=new_access_key(self._random),
+            strength=claims.strength,
+            issued_at=now,
+            expires_at=now + duration_s,
+            sponsor_pseudonym=self.pseudonym(sponsor, project) if sponsor else None,
+        )
+
+    def _admit(self, session: Session, now: int) -> Session:
+        """The session as it may be issued, or the reason why not."""
+        custody, snapshot = self._custody, self._custody.catalog.snapshot
+        if snapshot.holder_by_id(session.holder).ended_at is not None:
+            raise Denied("this person's access has ended; ask your vendor's contact", rule="ended")
+        later = custody.live.issue_after(session)
+        if later > session.issued_at:  # at most a second: a pause was lifted in this very second
+            session = _issued(session, later)
+        custody.live.check(session)
+        if session.project not in snapshot.projects:
+            raise Denied("no grant in this project; ask the project's owner", rule="other-project")
+        if session.vendor and snapshot.agreement(session.vendor, now) is None:
+            raise Denied(f"{session.vendor} has no current agreement; ask your vendor's contact", rule="no-agreement")
+        grants = [g for g in snapshot.grants_of(session.holder, session.project) if g.not_before <= now < g.expires_at]
+        if not grants:
+            raise Denied("no grant in this project; ask the project's owner", rule="no-grant")
+        tiers = [snapshot.tier(asset.tier) for asset in snapshot.granted_assets(grants)]
+        longest = max(MIN_SESSION_S, min((tier.session_s for tier in tiers), default=MAX_SESSION_S))
+        return _issued(session, session.issued_at, length_s=min(session.expires_at - session.issued_at, longest))
+
+    def _remember(self, session: Session) -> None:
+        now = self._custody.clock.now()
+        for stale in [s.id for s in self.sessions.values() if s.expires_at <= now][:16]:
+            del self.sessions[stale]
+        self.sessions[session.id] = session
+
+    async def end_session(self, session_id: str, *, by: str) -> None:
+        """End one session now, at every door."""
+        custody = self._custody
+        custody.live.end(f"session/{session_id}", at=custody.clock.now())
+        self._keep()
+        entry, _ = custody.scribe.write("session.end", {"session": session_id, "by": by}, None)
+        await custody.ledger.append(entry)
+
+    # --- pauses
+
+    def affected(self, pause: Pause) -> list[Session]:
+        """The sessions, issued and not expired, that an order would cut."""
+        now = self._custody.clock.now()
+        return [s for s in self.sessions.values() if s.expires_at > now and pause.covers(s)]
+
+    def people_under(self, pause: Pause) -> list[str]:
+        """The people and workloads, not ended, whom an order covers whatever session they open."""
+        kind, _, name = pause.subject.partition("/")
+        snapshot = self._custody.catalog.snapshot
+        match kind:
+            case "vendor":
+                found = {h.id for h in snapshot.holders() if h.vendor == name and h.ended_at is None}
+            case "person":
+                found = {h.id for h in snapshot.holders() if name in {h.id, getattr(h, "sponsor", None)}}
+            case "project":
+                found = {grant.holder for grant in snapshot.grants() if grant.project == name and grant.ended_at is None}
+            case _:
+                found = {self.sessions[name].holder} if name in self.sessions else set()
+        return sorted(found - {essential.partition("/")[2] for essential in pause.essential})
+
+    def explain(self, session: Session, action: Action, asset: Asset) -> dict[str, Any]:
+        """What policy and live state say to a question, rule by rule."""
+        custody = self._custody
+        paused = next((pause for pause in custody.live.pauses() if pause.covers(session)), None)
+        question = dataclasses.replace(custody.question(session, action, asset), paused=paused is not None)
+        return custody.policies.explain(question).to_json()
+
+    def order(self, subject: str, *, reason: str, essential: Sequence[str] = (), contact: str = "") -> Pause:
+        """The order as it would be given; Invalid if there is no such subject, or no reason."""
+        if not reason.strip():
+            raise Invalid("reason", "say why: it is what every refused person reads")
+        self._known(subject)
+        for name in essential:
+            self._known(name)
+        since = self._custody.clock.now()
+        return Pause(subject, reason.strip(), since, contact or self._contact, frozenset(essential))
+
+    def pause(self, pause: Pause) -> int:
+        """Cut now, in memory; returns the streams aborted. The caller then awaits `record_pause`."""
+        return self._custody.live.pause(pause)
+
+    async def record_pause(self, pause: Pause, *, streams: int, sessions: int, by: str) -> Receipt | None:
+        """Keep the order across restarts, then log it. None if the ledger can't be written: the order stands, and its
+        entry is written when the ledger recovers.
+        """
+        fields = {
+            "subject": self._public(pause.subject),
+            "since": pause.since,
+            "streams": streams,
+            "sessions": sessions,
+            "by": by,
+            "essential": sorted(self._public(name) for name in pause.essential),
+        }
+        self._unlogged[pause.subject] = fields
+        await asyncio.to_thread(self._keep)
+        with contextlib.suppress(LedgerUnavailable):
+            return await self._log_pause(pause)
+        return None
+
+    async def _log_pause(self, pause: Pause) -> Receipt:
+        side = Side(GATEWAY, {"order": {"subject": pause.subject, "reason": pause.reason, "contact": pause.contact}})
+        fields = self._unlogged[pause.subject]
+        receipt = await self._custody.ledger.append(*self._custody.scribe.write("pause.order", fields, side))
+        self._unlogged.pop(pause.subject, None)
+        self._keep()
+        return receipt
+
+    async def measured(self, subject: str, *, order: int, last_byte_us: int, clock: str) -> Receipt:
+        """Log how long it took from order to last byte, by whose clock."""
+        fields = {"subject": self._public(subject), "order": order, "last_byte_us": last_byte_us, "clock": clock}
+        return await self._custody.ledger.append(*self._custody.scribe.write("pause.measured", fields, None))
+
+    async def lift(self, subject: str, *, reason: str, by: str) -> Receipt:
+        """Let new sessions in again; the entry is durable before the first can be opened."""
+        if subject not in {pause.subject for pause in self._custody.live.pauses()}:
+            raise NotFound(f"{subject} is not paused")
+        fields = {"subject": self._public(subject), "by": by}
+        side = Side(GATEWAY, {"order": {"subject": subject, "reason": reason}})
+        receipt = await self._custody.ledger.append(*self._custody.scribe.write("pause.lift", fields, side))
+        self._custody.live.lift(subject)
+        self._keep()
+        return receipt
+
+    async def log_unlogged(self) -> int:
+        """Write the entries of orders that the ledger could not take when they were given; returns how many."""
+        written = 0
+        for pause in self._custody.live.pauses():
+            if pause.subject in self._unlogged:
+                await self._log_pause(pause)
+                written += 1
+        return written
+
+    def _known(self, subject: str) -> None:
+        kind, _, name = subject.partition("/")
+        snapshot = self._custody.catalog.snapshot
+        match kind:
+            case "vendor":
+                snapshot.vendor(name)
+            case "project":
+                snapshot.project(name)
+            case "person":
+                snapshot.holder_by_id(name)
+            case "session":
+                if name not in self.sessions:
+                    raise NotFound(f"session {name} (never issued, or expired)")
+            case _:
+                raise Invalid("subject", "must be vendor/…, project/…, person/… or session/…")
+
+    def _public(self, subject: str) -> str:
+        """The subject as an entry may name it: people by pseudonym."""
+        kind, _, name = subject.partition("/")
+        return f"person/{self.pseudonym(name, '')}" if kind == "person" else subject
+
+    def _keep(self) -> None:
+        live = self._custody.live
+        kept = _Kept(list(live.pauses()), list(live.cuts()), live.ended_sessions(), sorted(self._unlogged))
+        write_atomically(self._kept_at, msgspec.json.encode(kept))
+
+    def _restore_live(self) -> None:
+        if not self._kept_at.exists():
+            return
+        kept = msgspec.json.decode(self._kept_at.read_bytes(), type=_Kept)
+        self._custody.live.restore(kept.pauses, kept.cuts, kept.ended_sessions)
+        for pause in kept.pauses:
+            if pause.subject in kept.unlogged:
+                essential = sorted(self._public(name) for name in pause.essential)
+                fields = {"subject": self._public(pause.subject), "since": pause.since, "essential": essential, "by": "limen"}
+                self._unlogged[pause.subject] = fields
+
+
+def _issued(session: Session, issued_at: int, *, length_s: int | None = None) -> Session:
+    length_s = session.expires_at - session.issued_at if length_s is None else length_s
+    return dataclasses.replace(session, issued_at=issued_at, expires_at=issued_at + length_s)

@@ -1,0 +1,98 @@
+"""One TOML file, `DATA/limen.toml`, and environment variables for where it is: a frozen Config. An unknown key is an error.
+
+Secrets are not in it: keys lie in `DATA/keys`, readable by their owner only, and are made on first start.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from limen.core.errors import Invalid
+
+REGION = "limen-1"
+
+
+class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the doors listen. `domain` serves virtual-host style buckets (`orchid.s3.example`)."""
+
+    mode: Literal["production", "development"] = "production"
+    listen: str = "127.0.0.1:8460"
+    url: str = ""  # what clients call it, if a TLS front stands before it
+    domain: str = ""
+    contact: str = "the lab's security team"  # whom a paused person is told to ask
+    forwarded_from: tuple[str, ...] = ()  # proxies whose X-Forwarded-For is believed
+
+
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The ledger's origin line and the longest that one append may take before the access is refused."""
+
+    origin: str = "limen.local/log"
+    append_deadline_s: float = 1.5
+
+
+class IssuerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An OpenID Connect issuer whose tokens are accepted. `client_id` is what `limen login` presents itself as."""
+
+    url: str
+    audiences: tuple[str, ...]
+    client_id: str = ""
+    algorithms: tuple[str, ...] = ("RS256", "ES256")
+    jwks_uri: str = ""
+    hardware_acr: tuple[str, ...] = ("phr", "phrh")
+    vendors: tuple[str, ...] = ()  # whose people it may name; empty: anybody's
+
+
+class Supply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Start-up code that is known: SHA-256 of each allowed `.pth`, `sitecustomize` or `usercustomize` file."""
+
+    allowed_startup: tuple[str, ...] = ()
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set. `data` is the directory that the file lies in."""
+
+    data: Path = Path()
+    server: Server = Server()
+    ledger: Log = Log()
+    issuer: tuple[IssuerTable, ...] = ()
+    supply: Supply = Supply()
+
+    @property
+    def development(self) -> bool:
+        """Whether the development issuer and the story clock are on."""
+        return self.server.mode == "development"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on."""
+        host, _, port = self.server.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def url(self) -> str:
+        """What clients call the gateway."""
+        return self.server.url.rstrip("/") or f"http://{self.server.listen}"
+
+
+def load(data: Path) -> Config:
+    """The configuration of a data directory; defaults if it has no `limen.toml`. Invalid names the key that is wrong."""
+    path = data / "limen.toml"
+    if not path.exists():
+        return Config(data=data)
+    try:
+        table = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise Invalid("limen.toml", str(e)) from e
+    if "data" in table:
+        raise Invalid("limen.toml: data", "the data directory is the one that holds this file; remove the key")
+    try:
+        config = msgspec.convert(table, Config)
+    except msgspec.ValidationError as e:
+        raise Invalid("limen.toml", str(e)) from e
+    if not config.server.listen.rpartition(":")[2].isdecimal():
+        raise Invalid("limen.toml: server.listen", "must be HOST:PORT")
+    return msgspec.structs.replace(config, data=data)

@@ -1,0 +1,76 @@
+"""The control socket: `DATA/control.sock`, readable by its owner only. The CLI's verbs reach a running gateway here.
+
+One JSON object a line each way: `{"verb", "args"}`, answered by `{"ok": …}` or `{"error": {"kind", …}}`. When no gateway
+runs, the CLI opens the data directory itself and calls the same verbs (`limen.cli.link`), so there is one set of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from limen import verbs
+from limen.core.errors import LimenError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from limen.server import Gateway
+
+MAX_REQUEST = 64 << 20
+
+
+class ControlSocket:
+    """Listens for verbs beside the doors, on the same event loop."""
+
+    def __init__(self, server: asyncio.AbstractServer, path: Path) -> None:
+        self._server = server
+        self._path = path
+
+    @classmethod
+    async def listen(cls, gateway: Gateway, path: Path) -> ControlSocket:
+        """Open the socket; only the owner of the data directory may connect."""
+        path.unlink(missing_ok=True)
+
+        async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                request = msgspec.json.decode(await reader.readuntil(b"\n"))
+                answer = await answer_to(gateway, request["verb"], request["args"], by=_peer(writer))
+            except (msgspec.DecodeError, KeyError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+                answer = {"error": {"kind": "Invalid", "message": "control socket: not a request"}}
+            writer.write(msgspec.json.encode(answer) + b"\n")
+            await writer.drain()
+            writer.close()
+
+        before = os.umask(0o177)
+        try:
+            server = await asyncio.start_unix_server(converse, path, limit=MAX_REQUEST)
+        finally:
+            os.umask(before)
+        return cls(server, path)
+
+    async def close(self) -> None:
+        """Stop listening and remove the socket."""
+        self._server.close()
+        self._path.unlink(missing_ok=True)
+
+
+async def answer_to(gateway: Gateway, verb: str, args: dict[str, Any], *, by: str) -> dict[str, Any]:
+    """Run one verb; a LimenError becomes `error`, with what the CLI needs to choose words and exit code."""
+    try:
+        return {"ok": await verbs.VERBS[verb](gateway, args, by)}
+    except LimenError as e:
+        kinds = [kind.__name__ for kind in type(e).__mro__]
+        return {"error": {"kind": kinds[0], "kinds": kinds, "message": str(e), "hint": getattr(e, "next_step", "")}}
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    """Who asks: the account at the other end of the socket, as the kernel tells it."""
+    connection = writer.get_extra_info("socket")
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return f"uid:{struct.unpack('3i', credentials)[1]}"

@@ -1,0 +1,260 @@
+"""What one access stands on: the services, and the few steps that open, list and receive share.
+
+`Custody` decides nothing itself: it asks policy, charges quota, picks the recipient's copy, and writes entries. It is
+built by `server` and used by the verbs; nothing here knows a protocol. Owned by the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from limen.marks.copy import Copy, etag_of, plain_copy
+from limen.policy.policies import Question
+
+from limen.core.errors import Denied, LimenError, NotFound
+from limen.core.types import Action, Listed, Side
+
+if TYPE_CHECKING:
+    from limen.catalog.catalog import Catalog
+    from limen.catalog.snapshot import Found
+    from limen.ledger.ledger import Ledger
+    from limen.ledger.scribe import Scribe
+    from limen.marks.shelf import Shelf
+    from limen.policy.policies import Policies
+    from limen.policy.quota import Quota
+
+    from limen.clock import Clock
+    from limen.core.types import Asset, Client, Receipt, Session, Shard, Span, Version
+    from limen.identity.live import Live
+    from limen.store.blobs import Blobs
+    from limen.store.drops import Dropped, Drops
+
+COPIES_KEPT = 4096
+NETWORKS_KEPT = 65_536
+OPENS_BYTES = frozenset({200, 206})
+
+
+@dataclass(slots=True)
+class Custody:
+    """The services of one data directory, wired. Fields are set once by `server`; the rest is small caches."""
+
+    ledger: Ledger
+    scribe: Scribe
+    catalog: Catalog
+    policies: Policies
+    quota: Quota
+    live: Live
+    shelf: Shelf
+    blobs: Blobs
+    drops: Drops
+    clock: Clock
+    _copies: OrderedDict[tuple[str, str, int, str], Copy] = field(default_factory=OrderedDict)
+    _networks: OrderedDict[str, Client] = field(default_factory=OrderedDict)
+    _unresolved: int = 0
+    _counted_at: int = 0
+    _open: dict[int, None] = field(default_factory=dict)  # intents whose outcome is not written yet, oldest first
+
+    # --- may they
+
+    def may(self, session: Session, action: Action, asset: Asset) -> None:
+        """Pass in silence if policy allows it; Denied with the rule and the next step otherwise."""
+        self.policies.check(self.question(session, action, asset))
+
+    def allows(self, session: Session, action: Action, asset: Asset) -> bool:
+        """Whether policy allows it, for listings that leave out what may not be seen."""
+        try:
+            self.may(session, action, asset)
+        except Denied:
+            return False
+        return True
+
+    def question(self, session: Session, action: Action, asset: Asset) -> Question:
+        """What policy is asked about this session, action and asset, now."""
+        snapshot = self.catalog.snapshot
+        now = self.clock.now()
+        agreement = snapshot.agreement(session.vendor, now) if session.vendor else None
+        return Question(
+            session=session,
+            action=action,
+            asset=asset,
+            asset_class=snapshot.asset_class(asset.asset_class),
+            tier=snapshot.tier(asset.tier),
+            grants=snapshot.grants_of(session.holder, session.project),
+            agreement_until=agreement.valid_until if agreement else 0,
+            paused=False,  # live.check has run; the rule stands behind it for `explain` and for proofs
+            ended=snapshot.holder_by_id(session.holder).ended_at is not None,
+            now=now,
+            epoch=snapshot.epoch,
+        )
+
+    def reserve(self, session: Session, asset: Asset, span: Span) -> None:
+        """Charge a span to the person's export quota of the day; OverQuota if it does not fit."""
+        limit = self.catalog.snapshot.tier(asset.tier).export_bytes_day
+        if limit is not None:
+            self.quota.reserve(session.pseudonym, asset.id, limit, span.end - span.start, now=self.clock.day_at())
+
+    def credit(self, session: Session, asset: str, span: Span, sent: int) -> None:
+        """Give back what was reserved and not handed over. `asset` is empty if nothing was reserved."""
+        unsent = span.end - span.start - sent
+        if asset and unsent and span.status in OPENS_BYTES:
+            self.quota.credit(session.pseudonym, asset, unsent, now=self.clock.day_at())
+
+    # --- whose copy
+
+    def copy_for(self, session: Session, found: Found, path: str) -> tuple[Copy, dict[str, Any], int]:
+        """The recipient's copy, what an entry calls it, and when it was registered. NotFound if there is no such shard."""
+        asset = found.asset
+        if asset.kind == "drop":
+            return self._dropped_copy(session, asset, path.partition("/")[2])
+        if found.version is None or found.shard is None:
+            raise NotFound(path)
+        copy = self.copy_of(session.holder, found.version, found.shard)
+        return copy, {"version": found.version.number, "shard": found.shard.path}, found.version.registered_at
+
+    def copy_of(self, holder: str, version: Version, shard: Shard) -> Copy:
+        """A recipient's copy of one shard; kept while it is in use, so that its digests are computed once."""
+        key = (holder, version.asset, version.number, shard.path)
+        copy = self._copies.get(key)
+        if copy is not None:
+            self._copies.move_to_end(key)
+            return copy
+        recipient = self.catalog.snapshot.recipient(holder, version.asset)
+        name = f"{version_id(version)}/{shard.path}"
+        if shard.prepared:
+            copy = self.shelf.copy_of(shard, recipient, version_id=name)
+        else:
+            copy = plain_copy(
+                self.blobs.path(shard.digest), etag=etag_of(recipient, name), content_type=shard.content_type
+            )
+        self._copies[key] = copy
+        if len(self._copies) > COPIES_KEPT:
+            self._copies.popitem(last=False)
+        return copy
+
+    def etag_for(self, session: Session, asset: Asset, version: Version, shard_path: str) -> str:
+        """The ETag of a recipient's copy, without opening it: what a listing shows."""
+        recipient = self.catalog.snapshot.recipient(session.holder, asset.id)
+        return etag_of(recipient, f"{version_id(version)}/{shard_path}")
+
+    def dropped(self, session: Session, asset: Asset) -> list[Listed]:
+        """What this session may see in a drop box: a vendor's writer their own uploads, the lab's reader everyone's."""
+        if self._collects(session, asset):
+            found = [(f"{w}/", d) for w in self.drops.writers(asset.id) for d in self.drops.of(asset.id, w)]
+        else:
+            found = [("", d) for d in self.drops.of(asset.id, session.pseudonym)]
+        return [Listed(f"{asset.id}/{w}{d.path}", d.length, d.etag, d.stored_at) for w, d in found]
+
+    def _collects(self, session: Session, asset: Asset) -> bool:
+        return session.vendor is None and self.allows(session, Action.READ, asset)
+
+    def _dropped_copy(self, session: Session, asset: Asset, rest: str) -> tuple[Copy, dict[str, Any], int]:
+        writer, path = session.pseudonym, rest
+        if self._collects(session, asset):
+            writer, _, path = rest.partition("/")
+        dropped: Dropped = self.drops.get(asset.id, writer, path)
+        copy = plain_copy(self.blobs.path(dropped.digest), etag=dropped.etag, content_type=dropped.content_type)
+        return copy, {"writer": writer, "digest": dropped.digest}, dropped.stored_at
+
+    # --- what is written down
+
+    async def append(
+        self,
+        kind: str,
+        session: Session,
+        fields: dict[str, Any],
+        *,
+        client: Client | None = None,
+        request: str | None = None,
+    ) -> Receipt:
+        """Write an entry about a session's access; durable on return. Personal detail goes encrypted beside it.
+
+        Network details are recorded when they differ from the session's last ones; what the caller typed (`request`)
+        may name anything, so it is never in the entry itself.
+        """
+        classes: dict[str, dict[str, object]] = {}
+        if client is not None and self._networks.get(session.id) != client:
+            classes["network"] = {"address": client.address, "agent": _text(client.agent)}
+            self._networks[session.id] = client
+            if len(self._networks) > NETWORKS_KEPT:
+                self._networks.popitem(last=False)
+        if request is not None:
+            classes["request"] = {"path": _text(request)}
+        side = Side(session.holder, classes) if classes else None
+        entry, sealed = self.scribe.write(kind, {**who(session), **fields}, side)
+        receipt = await self.ledger.append(entry, sealed)
+        if kind == "access.intent" and ("span" in fields or fields["action"] == Action.WRITE.value):
+            self._open[receipt.index] = None
+        return receipt
+
+    def outcome(self, index: int, session: Session, *, end: str, sent: int) -> None:
+        """Write how an access ended; rides a later commit. Lost with a crash, it reads `unknown` after the restart."""
+        if self._open.pop(index, 0) == 0:
+            return  # nothing was to leave: HEAD, 304 and the like have no outcome of their own
+        entry, _ = self.scribe.write("access.outcome", {"of": index, "session": session.id, "end": end, "sent": sent}, None)
+        self.ledger.append_soon(entry, low_water=next(iter(self._open), None))
+
+    def unresolved(self) -> None:
+        """Count a request that proved no session; a flood of them must not fill the disk."""
+        self._unresolved += 1
+
+    async def count_unresolved(self) -> None:
+        """Write one entry for all requests without a session since the last; at most one a minute."""
+        now = self.clock.now()
+        if self._unresolved and now >= self._counted_at + 60:
+            count, self._unresolved, self._counted_at = self._unresolved, 0, now
+            entry, _ = self.scribe.write("access.unresolved", {"count": count}, None)
+            await self.ledger.append(entry)
+
+    async def settle(self, index: int, session: Session, *, end: str, sent: int, digest: str) -> None:
+        """Write how an upload ended, durably: the digest of what was taken is the writer's proof that it arrived."""
+        self._open.pop(index, None)
+        fields = {"of": index, "session": session.id, "end": end, "sent": sent, "digest": digest}
+        entry, _ = self.scribe.write("access.outcome", fields, None)
+        await self.ledger.append(entry)
+
+    async def refuse(
+        self,
+        session: Session,
+        action: Action,
+        path: str,
+        refusal: LimenError,
+        *,
+        client: Client,
+        asset: Asset | None = None,
+        rule: str = "",
+    ) -> NoReturn:
+        """Make the refusal durable, then raise it."""
+        named = asset.id if asset is not None else self._asset_named(path)
+        rule = rule or getattr(refusal, "rule", "") or type(refusal).__name__.lower()
+        fields: dict[str, Any] = {"action": action.value, "rule": rule, **({"asset": named} if named else {})}
+        await self.append("access.refusal", session, fields, client=client, request=path)
+        raise refusal
+
+    def _asset_named(self, path: str) -> str | None:
+        """The asset that a refused path reached for, in whatever project: any of its segments names one."""
+        known = self.catalog.snapshot.assets
+        return next((segment for segment in path.split("/")[:2] if segment in known), None)
+
+
+def who(session: Session) -> dict[str, Any]:
+    """How every entry names the session that acts: by pseudonyms only."""
+    fields: dict[str, Any] = {"session": session.id, "who": session.pseudonym, "project": session.project}
+    if session.vendor:
+        fields["vendor"] = session.vendor
+    if session.sponsor_pseudonym:
+        fields["sponsor"] = session.sponsor_pseudonym
+    return fields
+
+
+def version_id(version: Version) -> str:
+    """What names a version for good."""
+    return f"{version.asset}@{version.number}"
+
+
+def _text(value: str) -> str:
+    """Caller's text as an entry's side record may hold it: valid Unicode, normal form C, at most 1,024 characters."""
+    clean = value.encode("utf-8", "replace").decode()
+    return unicodedata.normalize("NFC", clean)[:1024]

@@ -1,0 +1,154 @@
+"""Registering a version: bytes in, copies prepared, commitment logged; only then can anybody be served.
+
+The order is the promise: source blobs are durable, segments are prepared under the asset's mark key, the key's
+commitment and the slot manifest's root are ledger entries, and last the version itself is. A crash in between leaves
+files that nothing names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from limen.catalog.changes import AssetVersion
+from limen.core.errors import Conflict, Invalid
+from limen.core.types import Shard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from limen.authority import Authority
+    from limen.core.types import Version
+    from limen.custody import Custody
+
+MEDIA = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "text", ".md": "text"}
+CONTENT_TYPES = {"jsonl": "application/x-ndjson", "csv": "text/csv", "text": "text/plain; charset=utf-8"}
+_SHARD_PATH = re.compile(r"[A-Za-z0-9_=+.-][A-Za-z0-9_=+. -]*(/[A-Za-z0-9_=+.-][A-Za-z0-9_=+. -]*)*\Z")
+
+
+class Marking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a version's shards are to be marked. `pairs`, `withhold`: shares (percent) of the records; `canaries`: JSONL
+    records, one for each recipient in the order of their first grant.
+    """
+
+    marked: bool = True
+    pairs_percent: int = 100
+    withhold_percent: int = 0
+    canaries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One local file that becomes one shard under `path` of the asset."""
+
+    path: str
+    local: Path
+
+
+class Registrar:
+    """Makes versions. Preparing runs in a thread; one version at a time."""
+
+    def __init__(self, custody: Custody, authority: Authority) -> None:
+        self._custody = custody
+        self._authority = authority
+        self._lock = asyncio.Lock()
+
+    async def register(self, asset_id: str, sources: list[Source], marking: Marking, *, by: str) -> tuple[Version, list[str]]:
+        """Register the next version of an asset; returns it with a line about each shard that can't be marked.
+
+        Invalid names the source that can't be read; nothing is registered then.
+        """
+        custody = self._custody
+        asset = custody.catalog.snapshot.asset(asset_id)
+        if asset.kind == "drop":
+            raise Invalid("asset", f"{asset_id} is a drop box: writers fill it, versions are not registered")
+        _check(sources)
+        async with self._lock:
+            number = len(custody.catalog.snapshot.versions(asset_id)) + 1
+            shards = [await asyncio.to_thread(self._shard, asset_id, number, source, marking) for source in sources]
+            prepared = [shard for shard in shards if shard.prepared]
+            if prepared:
+                await self._commit_key(asset_id, number, prepared)
+            change = AssetVersion(
+                asset=asset_id, shards=tuple(shards), mark_key=custody.shelf.key_id(asset_id) if prepared else None
+            )
+            await self._authority.change([change], by=by)
+        version = custody.catalog.snapshot.version(asset_id)
+        if version is None or version.number != number:
+            raise Conflict(f"{asset_id} got another version meanwhile; look at it, then register again")
+        return version, [f"{shard.path}: {shard.unmarked_why}" for shard in shards if not shard.prepared]
+
+    def _shard(self, asset_id: str, number: int, source: Source, marking: Marking) -> Shard:
+        """One shard, durable: its source blob, and its segments if it can be marked. Blocking."""
+        digest, length = self._custody.blobs.put(_chunks(source.local))
+        media = MEDIA.get(source.local.suffix.lower())
+        plain = Shard(
+            path=source.path,
+            digest=digest,
+            source_length=length,
+            length=length,
+            content_type=CONTENT_TYPES.get(media or "", "application/octet-stream"),
+        )
+        if not marking.marked:
+            return replace(plain, unmarked_why="not marked, by request")
+        if media is None:
+            kind = source.local.suffix or "this kind of file"
+            return replace(plain, unmarked_why=f"cannot be fingerprinted: limen has no carrier for {kind}")
+        return self._custody.shelf.prepare(
+            asset_id,
+            plain,
+            source=self._custody.blobs.path(digest),
+            media=media,
+            name=f"{asset_id}@{number}/{source.path}",
+            pairs=marking.pairs_percent / 100,
+            withhold=marking.withhold_percent / 100,
+            canaries=[line.encode() for line in marking.canaries],
+        )
+
+    async def _commit_key(self, asset_id: str, number: int, prepared: list[Shard]) -> None:
+        """Log the key's commitment and each manifest's root before the first serve."""
+        custody = self._custody
+        fields: dict[str, Any] = {
+            "asset": asset_id,
+            "version": number,
+            **custody.shelf.commitment(asset_id),
+            "manifests": {shard.path: custody.shelf.manifest_root(shard) for shard in prepared},
+        }
+        await custody.ledger.append(*custody.scribe.write("key.commit", fields, None))
+
+
+def sources_below(paths: list[Path]) -> list[Source]:
+    """Files as shards under their own names; a directory's files under their paths below it, sorted."""
+    found: list[Source] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            found += [Source(p.relative_to(path).as_posix(), p) for p in inside]
+        elif path.is_file():
+            found.append(Source(path.name, path))
+        else:
+            raise Invalid("path", f"{path} is neither a file nor a directory")
+    return found
+
+
+def _check(sources: list[Source]) -> None:
+    if not sources:
+        raise Invalid("path", "there is nothing to register")
+    names = [source.path for source in sources]
+    for name in names:
+        if not _SHARD_PATH.match(name) or ".." in name.split("/"):
+            raise Invalid("path", f"{name!r} can't be a shard's path: letters, digits, and _=+.- only, no '..'")
+        if names.count(name) > 1:
+            raise Invalid("path", f"{name} is named twice")
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            yield chunk
+

@@ -1,0 +1,251 @@
+"""The composition root: the only place that builds things and wires them. One process owns one data directory.
+
+`Gateway` is everything behind the doors; `serve` puts the doors on a socket. Wall clock and randomness enter here and
+are passed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import uvicorn
+from limen.catalog.catalog import Catalog
+from limen.doors.s3.app import S3Door
+from limen.doors.sts.app import StsDoor
+from limen.environment import check_startup_code
+from limen.formats.note import Signer
+from limen.identity.devissuer import DevIssuer
+from limen.identity.oidc import IssuerConfig, RelyingParty
+from limen.identity.sessions import Sessions
+from limen.ledger.ledger import Ledger
+from limen.ledger.scribe import Scribe
+from limen.marks.shelf import Shelf
+from limen.policy.policies import Policies
+from limen.policy.quota import Quota
+from limen.registration import Registrar
+
+from limen.access import Access
+from limen.authority import Authority
+from limen.clock import Clock
+from limen.config import REGION, Config
+from limen.control import ControlSocket
+from limen.core.errors import Conflict
+from limen.custody import Custody
+from limen.identity.live import Live
+from limen.recovery import Recovery
+from limen.store.blobs import Blobs, write_atomically
+from limen.store.drops import Drops
+from limen.transport import CuttableProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = structlog.get_logger("limen")
+
+
+@dataclass(slots=True)
+class Gateway:
+    """One data directory, open: its services, its verbs, and its doors. `close` it, or leave that to `serve`."""
+
+    config: Config
+    custody: Custody
+    access: Access
+    authority: Authority
+    registrar: Registrar
+    sessions: Sessions
+    relying_party: RelyingParty
+    issuer: DevIssuer | None
+    recovered: Recovery
+    _lock: int
+
+    @classmethod
+    async def open(cls, config: Config, *, clock: Clock | None = None) -> Gateway:
+        """Take the data directory, recover what a crash left, and be ready to serve.
+
+        Conflict if another process owns the directory; TamperDetected if the ledger's head does not verify.
+        """
+        data = config.data
+        data.mkdir(parents=True, exist_ok=True)
+        lock = _take_lock(data)
+        clock = clock or Clock(development=config.development)
+        server_key, log_key = (_key(data / "keys" / name) for name in ("server.key", "log.key"))
+        catalog = Catalog.open(f"sqlite:///{data / 'control.db'}", random=os.urandom)
+        ledger = Ledger.open(
+            data,
+            origin=config.ledger.origin,
+            signer=Signer(config.ledger.origin, log_key),
+            now=clock.now,
+            deadline_s=config.ledger.append_deadline_s,
+        )
+        blobs = Blobs(data / "blobs")
+        custody = Custody(
+            ledger=ledger,
+            scribe=Scribe(clock.now_us, os.urandom, catalog.subject_key, clock.story_us),
+            catalog=catalog,
+            policies=Policies(),
+            quota=Quota(),
+            live=Live(),
+            shelf=Shelf(data / "prepared", data / "keys" / "marks"),
+            blobs=blobs,
+            drops=Drops(data),
+            clock=clock,
+        )
+        authority = Authority(custody, data=data, random=os.urandom, contact=config.server.contact)
+        recovered = await Recovery.run(custody, authority)
+        issuer = DevIssuer(url=f"{config.url}/_dev/issuer", mode=config.server.mode) if config.development else None
+        relying_party = RelyingParty(_issuers(config, issuer), development=config.development)
+        return cls(
+            config=config,
+            custody=custody,
+            access=Access(custody),
+            authority=authority,
+            registrar=Registrar(custody, authority),
+            sessions=Sessions(server_key),
+            relying_party=relying_party,
+            issuer=issuer,
+            recovered=recovered,
+            _lock=lock,
+        )
+
+    async def close(self) -> None:
+        """Flush the ledger and give the data directory back."""
+        await self.custody.ledger.close()
+        self.custody.catalog.close()
+        os.close(self._lock)
+
+    def app(self) -> App:
+        """The ASGI application: STS and S3 on one address, the well-known page, and the development issuer."""
+        now = self.custody.clock.now
+        s3 = S3Door(
+            self.access,
+            self.sessions.secret_for,
+            lambda access_key, token: self.sessions.resolve(access_key, token, now=now()),
+            now=now,
+            region=REGION,
+            domain=self.config.server.domain,
+        )
+        sts = StsDoor(self.relying_party, self.sessions, self.authority.start_session, now=now, region=REGION)
+        issuer = self.issuer.app() if self.issuer else None
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                return
+            path: str = scope["path"]
+            if issuer is not None and path.startswith("/_dev/issuer"):
+                await issuer(scope, receive, send)
+            elif path == "/.well-known/limen":
+                await _reply(send, self.well_known())
+            elif path == "/" and sts.speaks(scope):
+                await sts(scope, receive, send)
+            else:
+                await s3(scope, receive, send)
+
+        return app
+
+    def well_known(self) -> dict[str, Any]:
+        """What `limen login` needs to know before it has a session."""
+        issuers = [{"url": i.url, "client_id": i.client_id or i.audiences[0]} for i in self.config.issuer]
+        if self.issuer is not None:
+            issuers.append({"url": self.issuer.url, "client_id": self.issuer.client_id})
+        return {"issuers": issuers, "region": REGION, "sts": self.config.url}
+
+
+async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = None) -> None:
+    """Serve one data directory until SIGTERM or SIGINT. Refuses to start in production over unexpected start-up code."""
+    check_startup_code(allowed=config.supply.allowed_startup, strict=not config.development)
+    gateway = await Gateway.open(config)
+    host, port = config.address
+    uvicorn_config = uvicorn.Config(
+        gateway.app(),
+        host=host,
+        port=port,
+        http=CuttableProtocol,
+        loop="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(config.server.forwarded_from),
+        forwarded_allow_ips=list(config.server.forwarded_from) or None,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(uvicorn_config)
+    control = await ControlSocket.listen(gateway, config.data / "control.sock")
+    housekeeping = asyncio.create_task(_keep_house(gateway))
+    if ready is not None:
+        ready(gateway)
+    try:
+        await server.serve()
+    finally:
+        housekeeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await housekeeping
+        await control.close()
+        await gateway.close()
+
+
+async def _keep_house(gateway: Gateway) -> None:
+    """Once a second: log orders that the ledger could not take, and count credentials that proved nobody."""
+    while True:
+        await asyncio.sleep(1)
+        with contextlib.suppress(Exception):
+            await gateway.authority.log_unlogged()
+            await gateway.custody.count_unresolved()
+
+
+def _take_lock(data: Path) -> int:
+    handle = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+        os.close(handle)
+        raise Conflict(f"another process owns {data}; stop it, or let it finish, then try again") from e
+    return handle
+
+
+def _key(path: Path) -> bytes:
+    """A 32-byte secret, made on first start, readable by its owner only."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if not path.exists():
+        write_atomically(path, os.urandom(32))
+        path.chmod(0o600)
+    return path.read_bytes()
+
+
+def _issuers(config: Config, issuer: DevIssuer | None) -> list[IssuerConfig]:
+    issuers = [
+        IssuerConfig(
+            url=i.url,
+            audiences=i.audiences,
+            algorithms=i.algorithms,
+            jwks_uri=i.jwks_uri or None,
+            hardware_acr=frozenset(i.hardware_acr),
+            vendors=frozenset(i.vendors),
+        )
+        for i in config.issuer
+    ]
+    if issuer is not None:
+        issuers.append(issuer.config())
+    return issuers
+
+
+async def _reply(send: Send, body: dict[str, Any]) -> None:
+    import json
+
+    raw = json.dumps(body).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(raw)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": raw})

@@ -1,0 +1,196 @@
+"""What the CLI can ask of an open gateway: one coroutine a verb, JSON values in and out.
+
+The same table serves the control socket (a gateway is running) and the CLI on its own (none is). Long readings run in a
+thread: an exposure report must not hold up a pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from limen.catalog.changes import from_clear
+from limen.catalog.imports import read_import
+from limen.core.errors import Invalid
+from limen.core.types import Action, Session
+from limen.registration import Marking, Source
+from limen.response import exposure, trace
+from limen.views import VIEWS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from limen.server import Gateway
+
+    Verb = Callable[[Gateway, dict[str, Any], str], Awaitable[Any]]
+
+
+async def import_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Apply an import file, all of it or nothing. `dry_run` only checks."""
+    changes = read_import(args["text"].encode(), args["format"])
+    if args.get("dry_run"):
+        gateway.authority.validate(changes)
+        return {"changes": [change.kind for change in changes], "entries": []}
+    receipts = await gateway.authority.change(changes, by=by)
+    return {"changes": [change.kind for change in changes], "entries": [receipt.index for receipt in receipts]}
+
+
+async def change(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Make one change, given in its clear form."""
+    [receipt] = await gateway.authority.change([from_clear(args["kind"], args["change"])], by=by)
+    return {"entry": receipt.index}
+
+
+async def register(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Register the next version of an asset from local files."""
+    sources = [Source(source["path"], Path(source["local"])) for source in args["sources"]]
+    marking = msgspec.convert(args.get("marking", {}), Marking)
+    version, unmarked = await gateway.registrar.register(args["asset"], sources, marking, by=by)
+    return {
+        "asset": version.asset,
+        "version": version.number,
+        "entry": version.entry,
+        "shards": msgspec.to_builtins(version.shards),
+        "unmarked": unmarked,
+    }
+
+
+async def show(gateway: Gateway, args: dict[str, Any], by: str) -> list[dict[str, Any]]:
+    """List what the catalog holds of one kind, or the sessions and pauses of this moment."""
+    del by
+    if args["what"] == "sessions":
+        now = gateway.custody.clock.now()
+        return [msgspec.to_builtins(s) for s in gateway.authority.sessions.values() if s.expires_at > now]
+    if args["what"] == "pauses":
+        return [msgspec.to_builtins(pause) for pause in gateway.custody.live.pauses()]
+    return VIEWS[args["what"]](gateway.custody.catalog.snapshot)
+
+
+async def pause(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Cut a subject now; with `dry_run`, only say what would be cut."""
+    order = gateway.authority.order(
+        args["subject"], reason=args["reason"], essential=args.get("essential", ()), contact=args.get("contact", "")
+    )
+    sessions = gateway.authority.affected(order)
+    streaming = [s for s in gateway.custody.live.sessions_streaming() if order.covers(s)]
+    answer = {
+        "subject": order.subject,
+        "since": order.since,
+        "contact": order.contact,
+        "essential": sorted(order.essential),
+        "people": gateway.authority.people_under(order),
+        "sessions": [{"session": s.id, "holder": s.holder, "project": s.project} for s in sessions],
+        "streams": len(streaming),
+        "dry_run": bool(args.get("dry_run")),
+    }
+    if args.get("dry_run"):
+        return answer
+    streams = gateway.authority.pause(order)
+    receipt = await gateway.authority.record_pause(order, streams=streams, sessions=len(sessions), by=by)
+    return {**answer, "streams": streams, "entry": receipt.index if receipt else None}
+
+
+async def pause_measured(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Log how long a pause took, by the clock of whoever ordered it."""
+    del by
+    receipt = await gateway.authority.measured(
+        args["subject"], order=args["order"], last_byte_us=args["last_byte_us"], clock=args["clock"]
+    )
+    return {"entry": receipt.index}
+
+
+async def resume(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Lift a pause; sessions that it cut stay ended."""
+    receipt = await gateway.authority.lift(args["subject"], reason=args["reason"], by=by)
+    return {"subject": args["subject"], "entry": receipt.index}
+
+
+async def session_end(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """End one session."""
+    await gateway.authority.end_session(args["session"], by=by)
+    return {"session": args["session"]}
+
+
+async def exposure_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """The exposure report of one subject."""
+    del by
+    custody = gateway.custody
+    await custody.ledger.flush()
+    head = custody.ledger.head()
+    window = exposure.Window(args.get("since_us"), args.get("until_us"), args.get("session"))
+    reader = exposure.for_custody(custody)
+    return await asyncio.to_thread(
+        lambda: reader.report(args["subject"], window, custody.ledger.entries(0, head.size), head)
+    )
+
+
+async def trace_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Trace a leaked sample on this machine."""
+    return await trace.trace(gateway.custody, Path(args["path"]), by=by, alpha=args.get("alpha", trace.ALPHA))
+
+
+async def explain(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Which rule decides whether a person may do something to an asset, now."""
+    del by
+    custody, snapshot = gateway.custody, gateway.custody.catalog.snapshot
+    holder = snapshot.holder_by_id(args["person"])
+    asset = snapshot.asset(args["asset"])
+    now = custody.clock.now()
+    try:
+        action = Action(args.get("action", "read"))
+    except ValueError as e:
+        raise Invalid("action", f"must be one of {', '.join(Action)}") from e
+    session = Session(
+        id="explain",
+        holder=holder.id,
+        vendor=holder.vendor,
+        sponsor=None,
+        project=asset.project,
+        pseudonym="",
+        access_key="",
+        strength=args.get("strength", "single"),
+        issued_at=now,
+        expires_at=now + min(3600, snapshot.tier(asset.tier).session_s),
+    )
+    return gateway.authority.explain(session, action, asset)
+
+
+async def story_tell(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Set the story's clock (development mode only)."""
+    del by
+    gateway.custody.clock.tell(args["story_at_us"])
+    return {"story_at_us": args["story_at_us"]}
+
+
+async def status(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """The ledger's head, what start-up recovered, and what is paused."""
+    del args, by
+    head = gateway.custody.ledger.head()
+    return {
+        "origin": head.origin,
+        "size": head.size,
+        "root": head.root.hex(),
+        "recovered": msgspec.to_builtins(gateway.recovered),
+        "pauses": [pause.subject for pause in gateway.custody.live.pauses()],
+        "streams": len(list(gateway.custody.live.sessions_streaming())),
+    }
+
+
+VERBS: Final[dict[str, Verb]] = {
+    "import": import_,
+    "change": change,
+    "register": register,
+    "show": show,
+    "pause": pause,
+    "pause.measured": pause_measured,
+    "resume": resume,
+    "session.end": session_end,
+    "exposure": exposure_,
+    "trace": trace_,
+    "explain": explain,
+    "story.tell": story_tell,
+    "status": status,
+}
