@@ -25,13 +25,12 @@ from limen.core.types import Action, Listed, Receipt, Span
 from limen.receive import Receiving
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from limen.catalog.snapshot import Found, Snapshot
-    from limen.marks.copy import Copy
-
     from limen.core.types import Asset, Client, Project, Session
     from limen.custody import Custody
+    from limen.marks.copy import Copy
 
 OPENS_BYTES = frozenset({200, 206})
 
@@ -46,18 +45,19 @@ class Delivery:
     modified_at: int
     session: Session
     custody: Custody = field(repr=False)
-    reserved: str = ""  # the asset whose quota the span was charged to
+    reserved: str = ""  # the asset whose quota the span was charged to, and when
+    reserved_at: int = 0
     sent: int = 0
     _closed: bool = False
 
-    async def send_to(self, send: Callable[[bytes], Awaitable[None]], abort: Callable[[], None]) -> None:
+    async def send_to(self, send: Callable[[bytes | memoryview], Awaitable[None]], abort: Callable[[], None]) -> None:
         """Hand the span to `send`, chunk by chunk, checking before each that the session is not cut.
 
         `abort` must close the transport at once. Raises Paused or SessionEnded after aborting it: what the reader then
         holds is a prefix. Bytes count as sent when they are handed over, whether or not they arrive.
         """
         if not isinstance(self.receipt, Receipt):
-            raise RuntimeError("a delivery needs the receipt of its intent")
+            raise RuntimeError("a delivery needs the receipt of its intent")  # noqa: TRY004  our own misuse, as everywhere
         stream = self.custody.live.register(self.session, abort)
         end = "failed"
         try:
@@ -81,7 +81,7 @@ class Delivery:
         if self._closed:
             return
         self._closed = True
-        self.custody.credit(self.session, self.reserved, self.span, self.sent)
+        self.custody.credit(self.session, self.reserved, self.span, self.sent, reserved_at=self.reserved_at)
         self.custody.outcome(self.receipt.index, self.session, end=end, sent=self.sent)
 
 
@@ -89,7 +89,7 @@ class Access(Receiving):
     """open and list; `receive.Receiving` holds the same line inwards. Lives on the event loop's thread."""
 
     async def open(
-        self, session: Session, path: str, *, choose: Callable[[Copy], Span], client: Client, action: Action = Action.READ
+        self, session: Session, path: str, *, choose: Callable[[Copy, int], Span], client: Client, action: Action = Action.READ
     ) -> Delivery:
         """Open one shard for its recipient: `choose` reads the request's range and conditions against this copy.
 
@@ -103,23 +103,23 @@ class Access(Receiving):
             found = custody.catalog.snapshot.find(session.project, path)
             custody.may(session, action, found.asset)
             copy, name, modified_at = custody.copy_for(session, found, path)
-            span = choose(copy)
+            span = choose(copy, modified_at)
             if action is Action.READ and span.status in OPENS_BYTES:
                 custody.reserve(session, found.asset, span)
         except LedgerUnavailable:
             raise
         except LimenError as refusal:
-            await custody.refuse(session, action, path, refusal, client=client, asset=found and found.asset)
-        reserved = found.asset.id if action is Action.READ else ""
+            await custody.refuse(session, action, path, refusal, client=client, asset=found.asset if found else None)
+        reserved, reserved_at = (found.asset.id if action is Action.READ else ""), custody.clock.day_at()
         fields = {"action": action.value, "asset": found.asset.id, **name, "etag": copy.etag, "status": span.status}
         if reserved and span.status in OPENS_BYTES:
             fields["span"] = [span.start, span.end]
         try:
             receipt = await custody.append("access.intent", session, fields, client=client)
         except LedgerUnavailable:
-            custody.credit(session, reserved, span, 0)
+            custody.credit(session, reserved, span, 0, reserved_at=reserved_at)
             raise
-        delivery = Delivery(receipt, copy, span, modified_at, session, custody, reserved)
+        delivery = Delivery(receipt, copy, span, modified_at, session, custody, reserved, reserved_at)
         try:
             custody.live.check(session)  # a pause may have come while the intent was on its way to disk
         except Denied:
@@ -135,7 +135,7 @@ class Access(Receiving):
             snapshot = custody.catalog.snapshot
             seen = [asset for asset in snapshot.assets_in(session.project) if _may_hold(asset, prefix)]
             allowed = [asset for asset in seen if custody.allows(session, Action.LIST, asset)]
-            if seen and not allowed and prefix:
+            if seen and not allowed and prefix:  # a path of something that may not be seen is refused in words
                 custody.may(session, Action.LIST, seen[0])
             lines = [line for asset in allowed for line in self._lines(session, snapshot, asset)]
         except LimenError as refusal:
@@ -163,10 +163,10 @@ class Access(Receiving):
             custody.live.check(session)
         except Denied as refusal:
             await custody.refuse(session, action, path, refusal, client=client)
-        refusal = NotFound(f"project {project!r} is not this session's ({session.project})")
-        await custody.refuse(session, action, f"{project}/{path}", refusal, client=client, rule="other-project")
+        elsewhere = NotFound(f"project {project!r} is not this session's ({session.project})")
+        await custody.refuse(session, action, f"{project}/{path}", elsewhere, client=client, rule="other-project")
 
-    def _lines(self, session: Session, snapshot: Snapshot, asset: Asset) -> list[Listed]:
+    def _lines(self, session: Session, snapshot: Snapshot, asset: Asset) -> Sequence[Listed]:
         custody = self._custody
         if asset.kind == "drop":
             return custody.dropped(session, asset)

@@ -13,34 +13,32 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from limen.identity.sessions import new_access_key
-from limen.ledger.scribe import open_side, side_subject
 
-from limen.catalog.changes import CHANGES, Change, PersonEnd, WorkloadEnd, complete, from_clear
+from limen.catalog.changes import CHANGES, Change, PersonAdd, PersonEnd, WorkloadAdd, WorkloadEnd, from_clear
+from limen.catalog.snapshot import Ordered
 from limen.core.errors import Denied, Invalid, LedgerUnavailable, LimenError, NotFound
 from limen.core.events import decode
-from limen.core.types import Client, Session, Side
+from limen.core.types import Action, Client, Session, Side
 from limen.custody import who
 from limen.identity.live import Pause
+from limen.identity.sessions import new_access_key
+from limen.ledger.scribe import open_side, side_subject
 from limen.store.blobs import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from limen.identity.oidc import Claims
-
-    from limen.core.types import Action, Asset, Person, Receipt, Workload
+    from limen.core.types import Asset, Person, Receipt, Workload
     from limen.custody import Custody
+    from limen.identity.oidc import Claims
 
 GATEWAY = "limen"  # whose key seals the side records that are nobody's personal detail
 MIN_SESSION_S, MAX_SESSION_S = 900, 43_200
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    """What `live.json` holds: the orders in force, those lifted, and sessions ended early. `logged`: subjects whose
-    newest order has its entry.
-    """
+    """What `live.json` holds: orders in force, those lifted, sessions ended early, and orders without their entry yet."""
 
     pauses: list[Pause] = []
     cuts: list[Pause] = []
@@ -67,24 +65,31 @@ class Authority:
         custody = self._custody
         async with self._lock:
             now = custody.clock.now()
-            completed = [complete(change, self._random) for change in changes]
-            self._validated(completed)
+            completed = self._completed(changes)
+            holders = {holder for change in completed for holder in _holders(change)}
+            custody.catalog.make_subject_keys([*holders, GATEWAY])
             written = [self._write(change, by) for change in completed]
             receipts = await custody.ledger.append_all(written)
-            for change, receipt in zip(completed, receipts, strict=True):
-                custody.catalog.apply(change, index=receipt.index, at=now)
+            ordered = [Ordered(c, r.index, now) for c, r in zip(completed, receipts, strict=True)]
+            custody.catalog.apply_all(ordered)
+            for change in completed:
                 self._cut_if_ended(change, now)
             return receipts
 
     def validate(self, changes: Sequence[Change]) -> None:
         """Pass if the changes could be made now; raise what `change` would. Nothing is written."""
-        self._validated([complete(change, self._random) for change in changes])
+        self._completed(changes)
 
-    def _validated(self, changes: Sequence[Change]) -> None:
+    def _completed(self, changes: Sequence[Change]) -> tuple[Change, ...]:
+        """The changes as they would be applied, checked one after the other."""
         custody = self._custody
-        snapshot, size, now = custody.catalog.snapshot, custody.ledger.head().size, custody.clock.now()
-        for offset, change in enumerate(changes):
-            snapshot = snapshot.with_change(change, index=size + offset, at=now)
+        return custody.catalog.snapshot.prepare(
+            changes,
+            random=self._random,
+            index=custody.ledger.head().size,
+            at=custody.clock.now(),
+            places=getattr(changes, "places", None),
+        )
 
     def _write(self, change: Change, by: str) -> tuple[bytes, bytes | None]:
         fields = {**change.public(self.pseudonym), "by": by}
@@ -137,6 +142,8 @@ class Authority:
         except NotFound as e:
             raise Denied("this identity is not enrolled; ask your vendor's contact", rule="not-enrolled") from e
         session = self._session(holder, project, claims, now, duration_s)
+        if claims.vendors and holder.vendor not in claims.vendors:
+            raise Denied("this issuer may not name people of that vendor; ask the lab's security team", rule="issuer")
         try:
             session = self._admit(session, now)
         except LimenError as refusal:
@@ -183,7 +190,7 @@ class Authority:
         if later > session.issued_at:  # at most a second: a pause was lifted in this very second
             session = _issued(session, later)
         custody.live.check(session)
-        if session.project not in snapshot.projects:
+        if not snapshot.has_project(session.project):
             raise Denied("no grant in this project; ask the project's owner", rule="other-project")
         if session.vendor and snapshot.agreement(session.vendor, now) is None:
             raise Denied(f"{session.vendor} has no current agreement; ask your vendor's contact", rule="no-agreement")
@@ -199,6 +206,13 @@ class Authority:
         for stale in [s.id for s in self.sessions.values() if s.expires_at <= now][:16]:
             del self.sessions[stale]
         self.sessions[session.id] = session
+
+    async def admit(self, session: Session, client: Client) -> None:
+        """Pass in silence for a session that is not cut; otherwise raise once the refusal is durable."""
+        try:
+            self._custody.live.check(session)
+        except Denied as refusal:
+            await self._custody.refuse(session, Action.HEAD, "", refusal, client=client)
 
     async def end_session(self, session_id: str, *, by: str) -> None:
         """End one session now, at every door."""
@@ -252,8 +266,9 @@ class Authority:
         return self._custody.live.pause(pause)
 
     async def record_pause(self, pause: Pause, *, streams: int, sessions: int, by: str) -> Receipt | None:
-        """Keep the order across restarts, then log it. None if the ledger can't be written: the order stands, and its
-        entry is written when the ledger recovers.
+        """Keep the order across restarts, then log it.
+
+        None if the ledger can't be written: the order stands, and its entry follows when the ledger recovers.
         """
         fields = {
             "subject": self._public(pause.subject),
@@ -343,3 +358,10 @@ class Authority:
 def _issued(session: Session, issued_at: int, *, length_s: int | None = None) -> Session:
     length_s = session.expires_at - session.issued_at if length_s is None else length_s
     return dataclasses.replace(session, issued_at=issued_at, expires_at=issued_at + length_s)
+
+
+def _holders(change: Change) -> list[str]:
+    """Everybody whose pseudonym or key a change's entry needs."""
+    names = (getattr(change, name, None) for name in ("holder", "granted_by", "owner", "sponsor"))
+    own = [change.id] if isinstance(change, PersonAdd | WorkloadAdd | PersonEnd | WorkloadEnd) else []
+    return [name for name in names if name] + own

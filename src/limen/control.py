@@ -35,7 +35,7 @@ class ControlSocket:
     @classmethod
     async def listen(cls, gateway: Gateway, path: Path) -> ControlSocket:
         """Open the socket; only the owner of the data directory may connect."""
-        path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # noqa: ASYNC240  once, at start
 
         async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:

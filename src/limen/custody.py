@@ -9,29 +9,38 @@ from __future__ import annotations
 import unicodedata
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from limen.marks.copy import Copy, etag_of, plain_copy
-from limen.policy.policies import Question
+import structlog
 
 from limen.core.errors import Denied, LimenError, NotFound
 from limen.core.types import Action, Listed, Side
+from limen.marks.copy import Copy, etag_of, plain_copy
+from limen.policy.policies import Question
 
 if TYPE_CHECKING:
     from limen.catalog.catalog import Catalog
     from limen.catalog.snapshot import Found
-    from limen.ledger.ledger import Ledger
-    from limen.ledger.scribe import Scribe
-    from limen.marks.shelf import Shelf
-    from limen.policy.policies import Policies
-    from limen.policy.quota import Quota
-
     from limen.clock import Clock
     from limen.core.types import Asset, Client, Receipt, Session, Shard, Span, Version
     from limen.identity.live import Live
+    from limen.ledger.ledger import Ledger
+    from limen.ledger.scribe import Scribe
+    from limen.marks.records import Media
+    from limen.marks.shelf import Shelf
+    from limen.policy.policies import Policies
+    from limen.policy.quota import Quota
     from limen.store.blobs import Blobs
     from limen.store.drops import Dropped, Drops
 
+log = structlog.get_logger("limen")
+
+CONTENT_TYPES: Final[dict[Media, str]] = {
+    "jsonl": "application/x-ndjson",
+    "csv": "text/csv",
+    "text": "text/plain; charset=utf-8",
+}
+_MEDIA_OF: Final = {content_type: media for media, content_type in CONTENT_TYPES.items()}
 COPIES_KEPT = 4096
 NETWORKS_KEPT = 65_536
 OPENS_BYTES = frozenset({200, 206})
@@ -82,12 +91,13 @@ class Custody:
             asset=asset,
             asset_class=snapshot.asset_class(asset.asset_class),
             tier=snapshot.tier(asset.tier),
-            grants=snapshot.grants_of(session.holder, session.project),
+            grants=snapshot.grants_reaching(session.holder, asset),
             agreement_until=agreement.valid_until if agreement else 0,
             paused=False,  # live.check has run; the rule stands behind it for `explain` and for proofs
             ended=snapshot.holder_by_id(session.holder).ended_at is not None,
             now=now,
             epoch=snapshot.epoch,
+            owner=snapshot.project(asset.project).owner,
         )
 
     def reserve(self, session: Session, asset: Asset, span: Span) -> None:
@@ -96,11 +106,11 @@ class Custody:
         if limit is not None:
             self.quota.reserve(session.pseudonym, asset.id, limit, span.end - span.start, now=self.clock.day_at())
 
-    def credit(self, session: Session, asset: str, span: Span, sent: int) -> None:
-        """Give back what was reserved and not handed over. `asset` is empty if nothing was reserved."""
+    def credit(self, session: Session, asset: str, span: Span, sent: int, *, reserved_at: int) -> None:
+        """Give back what was reserved and not handed over, to the day it was taken from. No `asset`: nothing was reserved."""
         unsent = span.end - span.start - sent
         if asset and unsent and span.status in OPENS_BYTES:
-            self.quota.credit(session.pseudonym, asset, unsent, now=self.clock.day_at())
+            self.quota.credit(session.pseudonym, asset, unsent, reserved_at=reserved_at)
 
     # --- whose copy
 
@@ -121,18 +131,19 @@ class Custody:
         if copy is not None:
             self._copies.move_to_end(key)
             return copy
-        recipient = self.catalog.snapshot.recipient(holder, version.asset)
-        name = f"{version_id(version)}/{shard.path}"
-        if shard.prepared:
-            copy = self.shelf.copy_of(shard, recipient, version_id=name)
-        else:
-            copy = plain_copy(
-                self.blobs.path(shard.digest), etag=etag_of(recipient, name), content_type=shard.content_type
-            )
-        self._copies[key] = copy
+        copy = self._copies[key] = self.fresh_copy(holder, version, shard)
         if len(self._copies) > COPIES_KEPT:
             self._copies.popitem(last=False)
         return copy
+
+    def fresh_copy(self, holder: str, version: Version, shard: Shard) -> Copy:
+        """The same copy without the cache: for reports, which run in other threads."""
+        recipient = self.catalog.snapshot.recipient(holder, version.asset)
+        name = f"{version_id(version)}/{shard.path}"
+        if shard.prepared:
+            return self.shelf.copy_of(shard, recipient, version_id=name)
+        etag, media = etag_of(recipient, name), _MEDIA_OF.get(shard.content_type)
+        return plain_copy(self.blobs.path(shard.digest), etag=etag, content_type=shard.content_type, media=media)
 
     def etag_for(self, session: Session, asset: Asset, version: Version, shard_path: str) -> str:
         """The ETag of a recipient's copy, without opening it: what a listing shows."""
@@ -196,8 +207,9 @@ class Custody:
         entry, _ = self.scribe.write("access.outcome", {"of": index, "session": session.id, "end": end, "sent": sent}, None)
         self.ledger.append_soon(entry, low_water=next(iter(self._open), None))
 
-    def unresolved(self) -> None:
+    def unresolved(self, error: LimenError) -> None:
         """Count a request that proved no session; a flood of them must not fill the disk."""
+        log.info("no session", step=getattr(error, "step", ""), why=str(error))
         self._unresolved += 1
 
     async def count_unresolved(self) -> None:
@@ -210,10 +222,10 @@ class Custody:
 
     async def settle(self, index: int, session: Session, *, end: str, sent: int, digest: str) -> None:
         """Write how an upload ended, durably: the digest of what was taken is the writer's proof that it arrived."""
-        self._open.pop(index, None)
         fields = {"of": index, "session": session.id, "end": end, "sent": sent, "digest": digest}
         entry, _ = self.scribe.write("access.outcome", fields, None)
         await self.ledger.append(entry)
+        self._open.pop(index, None)  # only now: until it is durable, a restart must find the intent open
 
     async def refuse(
         self,
@@ -235,8 +247,8 @@ class Custody:
 
     def _asset_named(self, path: str) -> str | None:
         """The asset that a refused path reached for, in whatever project: any of its segments names one."""
-        known = self.catalog.snapshot.assets
-        return next((segment for segment in path.split("/")[:2] if segment in known), None)
+        known = self.catalog.snapshot.has_asset
+        return next((segment for segment in path.split("/")[:2] if known(segment)), None)
 
 
 def who(session: Session) -> dict[str, Any]:

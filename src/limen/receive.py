@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from limen.store.blobs import Staged
 
 MAX_PARTS = 10_000
+MAX_KEY_BYTES = 1024  # S3's own limit
 MAX_UPLOADS = 1000
 
 
@@ -208,7 +209,7 @@ class Receiving:
             if asset.kind != "drop":
                 raise Unsupported(f"{asset.id} is not a drop box: it can be read, not written")
             rest = path.partition("/")[2]
-            if not rest or len(path.encode()) > 1024:  # noqa: PLR2004  S3's own limit for keys
+            if not rest or len(path.encode()) > MAX_KEY_BYTES:
                 raise Invalid("key", "an object needs a name below its drop box, of at most 1,024 bytes")
         except LimenError as refusal:
             await custody.refuse(session, action, path, refusal, client=client)

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from limen.ledger.recovery import missing_outcomes
-
 from limen.core.events import decode
 from limen.core.types import Session
+from limen.ledger.recovery import missing_outcomes
 
 if TYPE_CHECKING:
     from limen.authority import Authority
@@ -63,7 +62,7 @@ def _read_back(custody: Custody, authority: Authority) -> int:
             case "access.outcome" if entry["of"] in spans and "sent" in entry:
                 intent = spans.pop(entry["of"])
                 begin, end = intent["span"]
-                custody.quota.credit(intent["who"], intent["asset"], end - begin - entry["sent"], now=_day_at(intent))
+                custody.quota.credit(intent["who"], intent["asset"], end - begin - entry["sent"], reserved_at=_day_at(intent))
             case "session.start" if entry["until"] > now and (entry["project"], entry["who"]) in people:
                 session = _session(entry, people[entry["project"], entry["who"]])
                 authority.sessions[session.id] = session
@@ -76,7 +75,7 @@ def _day_at(entry: dict[str, Any]) -> int:
 
 def _holders_by_pseudonym(custody: Custody, authority: Authority) -> dict[tuple[str, str], str]:
     snapshot = custody.catalog.snapshot
-    pairs = {(grant.holder, grant.project) for grant in snapshot.grants.values()}
+    pairs = {(grant.holder, grant.project) for grant in snapshot.grants()}
     return {(project, authority.pseudonym(holder, project)): holder for holder, project in pairs}
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
 from limen.catalog.changes import AssetVersion
 from limen.core.errors import Conflict, Invalid
 from limen.core.types import Shard
+from limen.custody import CONTENT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +27,22 @@ if TYPE_CHECKING:
     from limen.core.types import Version
     from limen.custody import Custody
 
-MEDIA = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "text", ".md": "text"}
-CONTENT_TYPES = {"jsonl": "application/x-ndjson", "csv": "text/csv", "text": "text/plain; charset=utf-8"}
+Media = Literal["jsonl", "csv", "text"]
+MEDIA: Final[dict[str, Media]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "text", ".md": "text"}
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".txt": "text",
+    ".md": "text",
+}
 _SHARD_PATH = re.compile(r"[A-Za-z0-9_=+.-][A-Za-z0-9_=+. -]*(/[A-Za-z0-9_=+.-][A-Za-z0-9_=+. -]*)*\Z")
 
 
 class Marking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a version's shards are to be marked. `pairs`, `withhold`: shares (percent) of the records; `canaries`: JSONL
-    records, one for each recipient in the order of their first grant.
+    """How a version's shards are to be marked.
+
+    `pairs_percent`, `withhold_percent`: shares of the records; `canaries`: JSONL records, one for each recipient in the
+    order of their first grant.
     """
 
     marked: bool = True
@@ -75,7 +84,7 @@ class Registrar:
             if prepared:
                 await self._commit_key(asset_id, number, prepared)
             change = AssetVersion(
-                asset=asset_id, shards=tuple(shards), mark_key=custody.shelf.key_id(asset_id) if prepared else None
+                asset=asset_id, number=number, shards=tuple(shards), mark_key=custody.shelf.key_id(asset_id) if prepared else None
             )
             await self._authority.change([change], by=by)
         version = custody.catalog.snapshot.version(asset_id)
@@ -92,7 +101,7 @@ class Registrar:
             digest=digest,
             source_length=length,
             length=length,
-            content_type=CONTENT_TYPES.get(media or "", "application/octet-stream"),
+            content_type=CONTENT_TYPES[media] if media else "application/octet-stream",
         )
         if not marking.marked:
             return replace(plain, unmarked_why="not marked, by request")
@@ -151,4 +160,3 @@ def _chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as stream:
         while chunk := stream.read(1 << 20):
             yield chunk
-

@@ -9,19 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
+
+from limen.access import Access
+from limen.authority import Authority
 from limen.catalog.catalog import Catalog
+from limen.clock import Clock
+from limen.config import REGION, Config
+from limen.control import ControlSocket
+from limen.core.errors import Conflict
+from limen.custody import Custody
 from limen.doors.s3.app import S3Door
 from limen.doors.sts.app import StsDoor
 from limen.environment import check_startup_code
 from limen.formats.note import Signer
 from limen.identity.devissuer import DevIssuer
+from limen.identity.live import Live
 from limen.identity.oidc import IssuerConfig, RelyingParty
 from limen.identity.sessions import Sessions
 from limen.ledger.ledger import Ledger
@@ -29,23 +38,15 @@ from limen.ledger.scribe import Scribe
 from limen.marks.shelf import Shelf
 from limen.policy.policies import Policies
 from limen.policy.quota import Quota
-from limen.registration import Registrar
-
-from limen.access import Access
-from limen.authority import Authority
-from limen.clock import Clock
-from limen.config import REGION, Config
-from limen.control import ControlSocket
-from limen.core.errors import Conflict
-from limen.custody import Custody
-from limen.identity.live import Live
 from limen.recovery import Recovery
+from limen.registration import Registrar
 from limen.store.blobs import Blobs, write_atomically
 from limen.store.drops import Drops
 from limen.transport import CuttableProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
+    from pathlib import Path
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -135,8 +136,17 @@ class Gateway:
             now=now,
             region=REGION,
             domain=self.config.server.domain,
+            unresolved=self.custody.unresolved,
         )
-        sts = StsDoor(self.relying_party, self.sessions, self.authority.start_session, now=now, region=REGION)
+        sts = StsDoor(
+            self.relying_party,
+            self.sessions,
+            self.authority.start_session,
+            admit=self.authority.admit,
+            now=now,
+            region=REGION,
+            unresolved=self.custody.unresolved,
+        )
         issuer = self.issuer.app() if self.issuer else None
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -243,8 +253,6 @@ def _issuers(config: Config, issuer: DevIssuer | None) -> list[IssuerConfig]:
 
 
 async def _reply(send: Send, body: dict[str, Any]) -> None:
-    import json
-
     raw = json.dumps(body).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(raw)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -23,7 +23,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # l_onoff, l_linger
 class CuttableProtocol(HttpToolsProtocol):
     """uvicorn's httptools protocol, whose requests can be cut."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Bound the kernel's send buffer before anything is sent."""
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")

@@ -7,6 +7,7 @@ Answers go to stdout, talk goes to stderr. Exit codes: 0 done, 1 failed, 2 usage
 from __future__ import annotations
 
 import importlib
+import keyword
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
 
 # command -> (module, one line of help); the module has a click command of the same name with `-` as `_`
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "init": ("limen.cli.serve", "make a data directory"),
+    "import": ("limen.cli.catalog", "import vendors, people, projects, assets, agreements, grants"),
+    "vendor": ("limen.cli.catalog", "outside companies"),
+    "person": ("limen.cli.catalog", "named humans"),
+    "workload": ("limen.cli.catalog", "non-human identities, each with a sponsor"),
+    "project": ("limen.cli.catalog", "sandboxes"),
+    "asset": ("limen.cli.catalog", "datasets, guidelines, drop boxes; register their versions"),
+    "agreement": ("limen.cli.catalog", "what a vendor signed"),
+    "grant": ("limen.cli.catalog", "who may do what to which asset, until when"),
+    "tier": ("limen.cli.catalog", "sensitivity tiers and their floors"),
+    "session": ("limen.cli.catalog", "sessions in force; end one"),
+    "access": ("limen.cli.access", "explain: which rule decides"),
+    "serve": ("limen.cli.serve", "serve the doors"),
+    "pause": ("limen.cli.pause", "cut off a vendor, project, person or session, now"),
+    "resume": ("limen.cli.pause", "lift a pause"),
+    "exposure": ("limen.cli.exposure", "exactly what somebody was served"),
+    "trace": ("limen.cli.trace", "whose copy a leaked sample came from"),
     "ledger": ("limen.cli.ledger", "head, verify, prove, tail: the log, and its proofs"),
     "login": ("limen.cli.login", "open a session in one project (browser or device code)"),
     "creds": ("limen.cli.creds", "print the session for `credential_process`"),
@@ -50,7 +68,8 @@ class Lazy(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name.replace("-", "_"))
+        name = cmd_name.replace("-", "_") + ("_" if keyword.iskeyword(cmd_name) else "")
+        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), name)
         if not isinstance(command, click.Command):
             raise TypeError(f"{cmd_name} is not a command")
         return command

@@ -1,5 +1,6 @@
-"""The catalog's commands: `import`, and `vendor`, `person`, `workload`, `project`, `asset`, `agreement`, `grant`, `tier`,
-`session`. Each `add` is an import of one thing, so one set of checks and messages serves both.
+"""The catalog's commands: `import`, and one group a noun.
+
+Each `add` is an import of one thing, so one set of checks and messages serves both.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ import click
 
 from limen.cli.link import call, data_option, json_option, print_json, say, table
 from limen.core.errors import Invalid
-
-F = Any
 
 
 @click.command(name="import")
@@ -213,7 +212,7 @@ def asset_add(data: Path, id_: str, class_: str, *, drop: bool, as_json: bool, *
 @click.option("--canaries", type=click.Path(path_type=Path, exists=True), help="JSONL: a record for each recipient.")
 @data_option
 @json_option
-def asset_register(
+def asset_register(  # noqa: PLR0917  click passes options by name
     data: Path,
     id_: str,
     paths: tuple[Path, ...],

@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from limen.core.errors import Invalid, NotFound
+from limen.core.errors import Invalid
 from limen.response import served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from limen.catalog.snapshot import Snapshot
-    from limen.marks.copy import Copy
-
     from limen.core.types import Checkpoint, Person, Shard, Version, Workload
     from limen.custody import Custody
+    from limen.marks.copy import Copy
 
 SCHEMA = "limen/exposure/v1"
 TIERS = ("granted", "served_ever", "served_since", "by_session", "never_served")
@@ -136,7 +135,7 @@ class Exposure:
         raise Invalid("subject", "must be vendor/…, project/…, person/… or session/…")
 
     def _projects_of(self, holder: Person | Workload) -> set[str]:
-        return {grant.project for grant in self._snapshot.grants.values() if grant.holder == holder.id}
+        return {grant.project for grant in self._snapshot.grants() if grant.holder == holder.id}
 
     # --- what
 
@@ -176,8 +175,8 @@ class Exposure:
         """Source record numbers that these byte ranges of the holder's copy touch; all that the copy holds for None."""
         version = next((v for v in self._snapshot.versions(asset) if v.number == number), None)
         shard = next((s for s in version.shards if s.path == path), None) if version else None
-        if version is None or shard is None or not shard.prepared:
-            return np.zeros(1, dtype=np.int64)  # an object without records counts as one, whole
+        if version is None or shard is None:
+            return np.zeros(1, dtype=np.int64)  # an object that the catalog does not know counts as one, whole
         copy = self._copy_of(holder, version, shard)
         merged = _merged(ranges) if ranges is not None else [(0, copy.length)]
         return np.unique(np.concatenate([copy.records(start, end) for start, end in merged]))
@@ -188,7 +187,7 @@ class Exposure:
         snapshot = self._snapshot
         concerned = {holder.id for holder in people.values()}
         granted: dict[str, set[str]] = defaultdict(set)
-        for grant in snapshot.grants.values():
+        for grant in snapshot.grants():
             if grant.holder in concerned and (project is None or grant.project == project):
                 for asset in snapshot.granted_assets([grant]):
                     granted[asset.id].add(grant.holder)
@@ -226,7 +225,7 @@ class Exposure:
             "class": asset.asset_class,
             "tier": asset.tier,
             "kind": asset.kind,
-            "unit": "record" if marked else "object",
+            "unit": "record" if marked else "record, not fingerprinted",
             **{tier: {"count": _count(records), "records": _ids(records)} for tier, records in tiers.items()},
             "canaries": self._canaries(asset_id, tiers["served_ever"]),
             "people": lines,
@@ -278,11 +277,7 @@ class Exposure:
 
 def for_custody(custody: Custody) -> Exposure:
     """The report's reader over an open data directory."""
-
-    def copy_of(holder: str, version: Version, shard: Shard) -> Copy:
-        return custody.copy_of(holder, version, shard)
-
-    return Exposure(custody.catalog.snapshot, pseudonym=custody.catalog.pseudonym, copy_of=copy_of)
+    return Exposure(custody.catalog.snapshot, pseudonym=custody.catalog.pseudonym, copy_of=custody.fresh_copy)
 
 
 def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -312,6 +307,3 @@ def _count(records: Records) -> int:
 def _ids(records: Records) -> list[str]:
     """`shard@version#record`, in order; a record number at or past the source's count is a canary."""
     return [f"{path}@{version}#{n}" for (version, path), numbers in sorted(records.items()) for n in numbers.tolist()]
-
-
-__all__ = ["SCHEMA", "Exposure", "NotFound", "Window", "for_custody"]

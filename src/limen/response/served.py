@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Handover:
-    """Bytes [start, end) of one shard of one version, to one pseudonym in one session. `certain` is False when no
-    outcome narrowed it.
+    """Bytes [start, end) of one shard of one version, to one pseudonym in one session.
+
+    `certain` is False when no outcome narrowed it.
     """
 
     index: int

@@ -7,22 +7,132 @@ never persons; nothing happens to anybody by itself.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from limen.core.errors import Invalid
-from limen.marks import trace as marks_trace
+from limen.core.errors import Invalid, NotFound
+from limen.marks.trace import ALPHA, TraceResult, score
 from limen.response import served
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from limen.core.types import Recipient
-    from limen.custody import Custody
-    from limen.response.exposure import Records
+    from numpy.typing import NDArray
 
-SCHEMA = "limen/trace/v1"
-MAX_SAMPLE = 4 << 30
+    from limen.core.types import Recipient, Shard, Version
+    from limen.custody import Custody
+
+SCHEMA: Final = "limen/trace/v1"
+MAX_SAMPLE: Final = 1 << 30
+Place = tuple[str, int, str]  # asset, version, shard
+
+
+async def trace(custody: Custody, path: Path, *, by: str, alpha: float = ALPHA) -> dict[str, Any]:
+    """Trace one sample. Invalid if it can't be read or is larger than 1 GiB; a JSON value of schema limen/trace/v1."""
+    sample = await asyncio.to_thread(_read, path)
+    digest = hashlib.sha256(sample).hexdigest()
+    fields = {"digest": digest, "length": len(sample), "by": by}
+    logged = await custody.ledger.append(*custody.scribe.write("trace.sample", fields, None))
+    report, found = await asyncio.to_thread(_trace, custody, sample, alpha=alpha, before=logged.index)
+    result = {
+        "sample": logged.index,
+        "digest": digest,
+        "verdict": found.verdict,
+        "slots_matched": found.slots_matched,
+        "copies": sorted(custody.catalog.pseudonym(copy.recipient, "") for copy in found.copies),
+        "vendors": sorted(copy.recipient for copy in found.vendors),
+        "bank": found.bank,
+        "by": by,
+    }
+    concluded = await custody.ledger.append(*custody.scribe.write("trace.result", result, None))
+    return {"schema": SCHEMA, "sample_entry": logged.index, "result_entry": concluded.index, "digest": digest, **report}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_SAMPLE:
+            raise Invalid("sample", f"{path} is larger than 1 GiB; trace a part of it")
+        return path.read_bytes()
+    except OSError as e:
+        raise Invalid("sample", f"{path} can't be read: {e.strerror}") from e
+
+
+def _trace(custody: Custody, sample: bytes, *, alpha: float, before: int) -> tuple[dict[str, Any], TraceResult]:
+    snapshot, shelf = custody.catalog.snapshot, custody.shelf
+    marked: dict[str, tuple[Version, Shard]] = {}
+    for asset in snapshot.assets():
+        for version in snapshot.versions(asset.id):
+            for shard in version.shards:
+                if shard.prepared:
+                    marked[str(shelf.prepared(shard).path)] = (version, shard)
+    index = shelf.index([shard for _, shard in marked.values()])
+    observed = index.observe(sample, limit=MAX_SAMPLE)
+    assets = {marked[place][0].asset for place in observed.matched}
+    recipients = {r.copy_id: r for asset in sorted(assets) for r in snapshot.recipients_of(asset)}
+    by_pseudonym = _by_pseudonym(custody, recipients.values())
+    reading = served.read(
+        custody.ledger.entries(0, before), size=before, concerns=lambda e: (e.get("project"), e.get("who")) in by_pseudonym
+    )
+    touched = [h for h in reading.handovers if h.asset in assets]
+    had_access = {by_pseudonym[h.project, h.who].copy_id for h in touched}
+    found = score(observed, list(recipients.values()), keys=shelf.keys_of(index), served=had_access, alpha=alpha)
+    leaked = {
+        (v.asset, v.number, s.path): observed.matched[place] for place, (v, s) in marked.items() if place in observed.matched
+    }
+    report = found.to_json()
+    for copy in report["copies"]:
+        holder = copy["person"] = copy.pop("recipient")
+        mine = [h for h in touched if by_pseudonym[h.project, h.who].id == holder]
+        copy["sessions"] = _sessions(custody, holder, mine, leaked)
+    if report["second_best"]:
+        report["second_best"] = {k: v for k, v in report["second_best"].items() if k not in {"recipient", "copy_id"}}
+    report["assets"] = sorted(assets)
+    report["pieces"] = observed.pieces
+    report["unknown"] = reading.unknown
+    return report, found
+
+
+def _place(version: Version, shard: Shard) -> Place:
+    return (version.asset, version.number, shard.path)
+
+
+def _by_pseudonym(custody: Custody, recipients: Iterable[Recipient]) -> dict[tuple[str, str], Recipient]:
+    snapshot, pseudonym = custody.catalog.snapshot, custody.catalog.pseudonym
+    return {(project, pseudonym(r.id, project)): r for r in recipients for project in snapshot.projects_of(r.id)}
+
+
+def _sessions(
+    custody: Custody, holder: str, handovers: list[served.Handover], leaked: dict[Place, NDArray[np.int64]]
+) -> list[dict[str, Any]]:
+    """The sessions that carried the leaked records of this person's copy, by how many of them each did."""
+    spans: dict[tuple[str, Place], list[tuple[int, int]]] = defaultdict(list)
+    for h in handovers:
+        place = (h.asset, h.version, h.shard)
+        if place in leaked and h.end > h.start:
+            spans[h.session, place].append((h.start, h.end))
+    carried: dict[str, int] = defaultdict(int)
+    total = 0
+    for place, records in leaked.items():
+        version, shard = _find(custody, place)
+        copy = custody.fresh_copy(holder, version, shard)
+        total += int(np.isin(records, copy.records(0, copy.length)).sum())
+        for session in {session for session, at in spans if at == place}:
+            touched = np.concatenate([copy.records(start, end) for start, end in spans[session, place]])
+            own = np.intersect1d(touched, copy.records(0, copy.length))
+            carried[session] += int(np.isin(records, own).sum())
+    ranked = sorted(carried.items(), key=lambda item: (-item[1], item[0]))
+    return [{"session": session, "records": count, "of": total} for session, count in ranked if count]
+
+
+def _find(custody: Custody, place: Place) -> tuple[Version, Shard]:
+    asset, number, path = place
+    for version in custody.catalog.snapshot.versions(asset):
+        for shard in version.shards:
+            if (version.number, shard.path) == (number, path):
+                return version, shard
+    raise NotFound(f"{asset}@{number}/{path}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limen.core.errors import NotFound
@@ -17,6 +16,7 @@ from limen.core.errors import NotFound
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from io import BufferedWriter
+    from pathlib import Path
 
 
 class Blobs:

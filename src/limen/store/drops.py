@@ -117,7 +117,7 @@ class Drops:
         return upload
 
     def uploads(self, asset: str, writer: str) -> list[Upload]:
-        """This writer's uploads in progress."""
+        """The writer's own uploads in progress."""
         found = (msgspec.json.decode(p.read_bytes(), type=Upload) for p in self._uploads.glob("*/upload.json"))
         return sorted((u for u in found if (u.asset, u.writer) == (asset, writer)), key=lambda u: (u.path, u.id))
 
