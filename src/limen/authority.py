@@ -80,7 +80,7 @@ class Authority:
         """Pass if the changes could be made now; raise what `change` would. Nothing is written."""
         self._completed(changes)
 
-    def _completed(self, changes: Sequence[Change]) -> tuple[Change, ...]:
+    def _completed(self, changes: Sequence[Change]) -> list[Change]:
         """The changes as they would be applied, checked one after the other."""
         custody = self._custody
         return custody.catalog.snapshot.prepare(
@@ -88,7 +88,7 @@ class Authority:
             random=self._random,
             index=custody.ledger.head().size,
             at=custody.clock.now(),
-            places=getattr(changes, "places", None),
+            places=getattr(changes, "places", ()),
         )
 
     def _write(self, change: Change, by: str) -> tuple[bytes, bytes | None]:

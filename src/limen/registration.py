@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 
 Media = Literal["jsonl", "csv", "text"]
 MEDIA: Final[dict[str, Media]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "text", ".md": "text"}
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".txt": "text",
-    ".md": "text",
-}
 _SHARD_PATH = re.compile(r"[A-Za-z0-9_=+.-][A-Za-z0-9_=+. -]*(/[A-Za-z0-9_=+.-][A-Za-z0-9_=+. -]*)*\Z")
 
 

@@ -23,7 +23,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # l_onoff, l_linger
 class CuttableProtocol(HttpToolsProtocol):
     """uvicorn's httptools protocol, whose requests can be cut."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Bound the kernel's send buffer before anything is sent."""
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
@@ -33,7 +33,7 @@ class CuttableProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Put the cut into the request's scope before the application is started."""
-        extensions: dict[str, Any] = self.scope.setdefault("extensions", {})  # type: ignore[assignment]
+        extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
         extensions["limen.abort"] = self.cut
         super().on_headers_complete()
 

@@ -16,6 +16,7 @@ from limen.catalog.changes import from_clear
 from limen.catalog.imports import read_import
 from limen.core.errors import Invalid
 from limen.core.types import Action, Session
+from limen.marks.trace import ALPHA
 from limen.registration import Marking, Source
 from limen.response import exposure, trace
 from limen.views import VIEWS
@@ -127,7 +128,7 @@ async def exposure_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str
 
 async def trace_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """Trace a leaked sample on this machine."""
-    return await trace.trace(gateway.custody, Path(args["path"]), by=by, alpha=args.get("alpha", trace.ALPHA))
+    return await trace.trace(gateway.custody, Path(args["path"]), by=by, alpha=args.get("alpha", ALPHA))
 
 
 async def explain(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:

@@ -81,9 +81,7 @@ def _trace(custody: Custody, sample: bytes, *, alpha: float, before: int) -> tup
     touched = [h for h in reading.handovers if h.asset in assets]
     had_access = {by_pseudonym[h.project, h.who].copy_id for h in touched}
     found = score(observed, list(recipients.values()), keys=shelf.keys_of(index), served=had_access, alpha=alpha)
-    leaked = {
-        (v.asset, v.number, s.path): observed.matched[place] for place, (v, s) in marked.items() if place in observed.matched
-    }
+    leaked = {_place(*marked[place]): records for place, records in observed.matched.items()}
     report = found.to_json()
     for copy in report["copies"]:
         holder = copy["person"] = copy.pop("recipient")

@@ -212,7 +212,7 @@ class _Exchange:
         left = delivery.span.end - delivery.span.start
         gone = asyncio.ensure_future(self._gone()) if left > WATCHED_FROM else None
 
-        async def send_chunk(chunk: bytes) -> None:
+        async def send_chunk(chunk: bytes | memoryview) -> None:
             nonlocal left
             if gone is not None and gone.done():
                 raise _ReaderGoneError
