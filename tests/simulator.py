@@ -20,12 +20,14 @@ import urllib.parse
 import urllib.request
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 READS = ["read", "head", "list"]
 DROPS = ["list", "head", "write", "delete"]
@@ -141,7 +143,7 @@ class Someone:
 
     def boto3(self) -> Any:
         """A boto3 client with this session's credentials."""
-        import boto3
+        import boto3  # noqa: PLC0415  slow to import, and few tests need it
 
         return boto3.client(
             "s3",

@@ -1,0 +1,33 @@
+"""An open gateway in the test's own process, for what is below the doors."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from inprocess import a_gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from limen.server import Gateway
+
+
+@pytest.fixture
+def in_gateway(tmp_path: Path) -> Callable[[Callable[[Gateway], Awaitable[Any]]], Any]:
+    """Run a coroutine function with an open gateway, and close it after."""
+
+    def run(body: Callable[[Gateway], Awaitable[Any]]) -> Any:
+        async def whole() -> Any:
+            gateway = await a_gateway(tmp_path / "data")
+            try:
+                return await body(gateway)
+            finally:
+                await gateway.close()
+
+        return asyncio.run(whole())
+
+    return run
