@@ -105,6 +105,12 @@ def world(tmp_path):
     return World(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def module_world():
+    """The class itself, for a fixture of wider scope than `world`."""
+    return World
+
+
 @pytest.fixture
 def bent(world):
     """`bent(function)`: a world whose commits go through the function."""

@@ -17,18 +17,11 @@ KEY = Signer("example.com/log", bytes(32)).verifier
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory, request):
+def original(tmp_path_factory, module_world):
     path = tmp_path_factory.mktemp("log")
-    world = request.getfixturevalue("module_world")(path)
+    world = module_world(path)
     world.fill(SIZE)
     return path / "log"
-
-
-@pytest.fixture(scope="module")
-def module_world():
-    from conftest import World  # noqa: PLC0415  a fixture of wider scope than the `world` fixture
-
-    return World
 
 
 @pytest.fixture
