@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,20 @@ def _list(data: Path, what: str, columns: list[str], *, as_json: bool) -> None:
     if as_json:
         print_json(f"limen/{what}/v1", {what: rows})
     elif rows:
-        click.echo(table([{**row, **_joined(row)} for row in rows], columns))
+        click.echo(table([{**row, **_readable(row)} for row in rows], columns))
     else:
         say(f"limen: there are no {what} yet")
 
 
-def _joined(row: dict[str, Any]) -> dict[str, str]:
-    return {key: ", ".join(map(str, value)) for key, value in row.items() if isinstance(value, list)}
+def _readable(row: dict[str, Any]) -> dict[str, str]:
+    """The row's lists and times as a person reads them."""
+    lists = {key: ", ".join(map(str, value)) for key, value in row.items() if isinstance(value, list)}
+    times = {key: _moment(value) for key, value in row.items() if key.endswith(("_at", "_from", "_until")) and value}
+    return {**lists, **times}
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _listing(group: click.Group, what: str, columns: list[str]) -> None:
