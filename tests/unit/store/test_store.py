@@ -38,13 +38,13 @@ def test_putting_the_same_bytes_again_changes_nothing(blobs):
     first = blobs.put([b"same"])
 
     assert blobs.put([b"sa", b"me"]) == first
-    assert [p for p in blobs.staging.iterdir()] == []
+    assert list(blobs.staging.iterdir()) == []
 
 
 def test_what_a_crash_left_half_written_is_swept_and_never_named(blobs):
     staged = blobs.stage("half")
     staged.write(b"half of it")
-    staged.stream.flush()
+    staged.stream.close()  # as a crash does
 
     assert Blobs(blobs.root.parent).sweep() == 1
     with pytest.raises(NotFound):
@@ -58,7 +58,7 @@ def test_a_failed_source_leaves_nothing_behind(blobs):
 
     with pytest.raises(OSError, match="gone"):
         blobs.put(broken())
-    assert [p for p in blobs.staging.iterdir()] == []
+    assert list(blobs.staging.iterdir()) == []
 
 
 def test_two_writers_same_path_never_meet(drops):
