@@ -7,6 +7,8 @@ writer their own uploads and nothing else; two writers' same path never meet.
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import hashlib
 import os
 from dataclasses import dataclass, field
@@ -67,14 +69,16 @@ class Reception:
         try:
             custody.live.check(self.session)
             length, etag = self.staged.length, etag or self.staged.md5.hexdigest()
-            digest = self.staged.keep()
+            digest = await asyncio.to_thread(self.staged.keep)  # its sync may take long; a pause must not wait for it
+            custody.live.check(self.session)
             stored = Dropped(
                 self.path, digest, length, etag, custody.clock.now(), self.receipt.index, self.content_type, checksums or {}
             )
             if self.upload is None:
-                custody.drops.put(self.asset.id, self.session.pseudonym, stored, only_if_absent=only_if_absent)
+                put = functools.partial(custody.drops.put, self.asset.id, self.session.pseudonym, only_if_absent=only_if_absent)
             else:
-                custody.drops.put_part(self.upload, self.number, stored)
+                put = functools.partial(custody.drops.put_part, self.upload, self.number)
+            await asyncio.to_thread(put, stored)
         except (LimenError, OSError):
             await self.abort("failed")
             raise
@@ -166,7 +170,7 @@ class Receiving:
         )
         for part in chosen:
             with custody.blobs.path(part.digest).open("rb") as source:
-                while chunk := source.read(1 << 20):
+                while chunk := await asyncio.to_thread(source.read, 1 << 20):
                     await reception.write(chunk)
         joined = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in chosen), usedforsecurity=False)
         stored = await reception.commit(only_if_absent=only_if_absent, etag=f"{joined.hexdigest()}-{len(chosen)}")
