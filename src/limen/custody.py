@@ -102,9 +102,8 @@ class Custody:
 
     def reserve(self, session: Session, asset: Asset, span: Span) -> None:
         """Charge a span to the person's export quota of the day; OverQuota if it does not fit."""
-        limit = self.catalog.snapshot.tier(asset.tier).export_bytes_day
-        if limit is not None:
-            self.quota.reserve(session.pseudonym, asset.id, limit, span.end - span.start, now=self.clock.day_at())
+        limit = self.catalog.snapshot.tier(asset.tier).export_bytes_day  # without one it is counted all the same: see `credit`
+        self.quota.reserve(session.pseudonym, asset.id, limit, span.end - span.start, now=self.clock.day_at())
 
     def credit(self, session: Session, asset: str, span: Span, sent: int, *, reserved_at: int) -> None:
         """Give back what was reserved and not handed over, to the day it was taken from. No `asset`: nothing was reserved."""

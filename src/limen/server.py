@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -174,6 +175,7 @@ class Gateway:
 
 async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = None) -> None:
     """Serve one data directory until SIGTERM or SIGINT. Refuses to start in production over unexpected start-up code."""
+    _log_without_values()
     check_startup_code(allowed=config.supply.allowed_startup, strict=not config.development)
     gateway = await Gateway.open(config)
     host, port = config.address
@@ -205,6 +207,18 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
             await housekeeping
         await control.close()
         await gateway.close()
+
+
+def _log_without_values() -> None:
+    """Log tracebacks as lines of code only: the values of their variables are people's, or keys."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper("iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 async def _keep_house(gateway: Gateway) -> None:

@@ -9,7 +9,7 @@ Sessions that a pause cut stay ended after it is lifted: their owners log in aga
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -87,7 +87,9 @@ class Live:
         """Let new sessions in again; those the pause cut stay ended. None if nothing was paused under that name."""
         pause = self._pauses.pop(subject, None)
         if pause is not None:
-            self._cuts.append(pause)
+            # A session opened after an earlier cut may carry a moment just past it (see `issue_after`): cover that one too.
+            latest = max((cut.since + 1 for cut in self._cuts), default=0)
+            self._cuts.append(replace(pause, since=max(pause.since, latest)))
         return pause
 
     def end(self, subject: str, *, at: int) -> int:
