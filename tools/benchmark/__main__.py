@@ -1,0 +1,279 @@
+"""Compares limen with other ways to serve the same object, in one interleaved run; prints a Markdown table of ratios.
+
+4 KiB ranged GETs at 1, 16, 64 and 256 connections, and whole 64 MiB GETs on one connection, against:
+
+    limen                   a real gateway over HTTP; every GET waits for its durable entry
+    limen, no ledger        the same code, whose appends answer at once (unlogged.py)
+    nginx                   static files, sendfile, no access log, no signatures checked
+    rclone serve s3         signed requests; ETag hashes off, or each GET would read the whole object to hash it
+    store                   os.pread on the same file, one thread, no network: an upper bound, not a server
+
+Slices are short, and one round takes a slice of everything before the next begins, so that a busy moment of the machine
+meets all alike. A ratio is taken within its round; the table has the medians over the rounds. Nothing here asserts a
+time. Requests are signed before the clock starts. Servers and load generator listen and talk on 127.0.0.1 only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from simulator import REGION, World, records  # noqa: E402  the tests' world is found from here
+
+MIB = 1 << 20
+SMALL = 4096
+LARGE = 64 * MIB
+CONNECTIONS = (1, 16, 64, 256)
+PLACES = 256  # distinct ranges
+RECORD = 131  # bytes that a recipient is served for one of the simulator's records, about: half of them are theirs
+NGINX = """
+daemon off; worker_processes 2; pid nginx.pid; error_log error.log; {user}
+events {{ worker_connections 1024; }}
+http {{
+    access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000;
+    open_file_cache max=16; default_type application/octet-stream;
+    server {{ listen 127.0.0.1:{port}; root {root}; }}
+}}
+"""
+
+
+@dataclass
+class Target:
+    """One server, and what to ask it for."""
+
+    name: str
+    port: int
+    credentials: Credentials | None
+    objects: dict[str, tuple[str, int, bytes | None]]  # object: its path, its length, its content where it is known
+    requests: dict[str, Path] = field(default_factory=dict)
+
+    def prepare(self, directory: Path) -> None:
+        """Write down all requests, signed; check each object's first bytes, or all, once."""
+        for key, (path, length, content) in self.objects.items():
+            draw = random.Random(1)
+            starts = [draw.randrange(length // SMALL) * SMALL for _ in range(PLACES)]
+            small = [self._request(path, {"Range": f"bytes={at}-{at + SMALL - 1}"}) for at in starts]
+            for kind, texts in (("small", small), ("large", [self._request(path, {})])):
+                file = directory / f"{re.sub(r'[^a-z]', '', self.name)}-{key}-{kind}.json"
+                file.write_text(json.dumps(texts))
+                self.requests[f"{key}-{kind}"] = file
+            self._check(self._headers(path, {}), path, length, content)
+
+    def _headers(self, path: str, headers: dict[str, str]) -> dict[str, str]:
+        if self.credentials is None:
+            return headers
+        request = AWSRequest(method="GET", url=f"http://127.0.0.1:{self.port}{path}", headers=headers)
+        S3SigV4Auth(self.credentials, "s3", REGION).add_auth(request)
+        return dict(request.headers)
+
+    def _request(self, path: str, headers: dict[str, str]) -> str:
+        lines = {"Host": f"127.0.0.1:{self.port}", "User-Agent": "bench", **self._headers(path, headers)}
+        return f"GET {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n"
+
+    def _check(self, headers: dict[str, str], path: str, length: int, content: bytes | None) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        if response.status != http.HTTPStatus.OK or len(body) != length or (content is not None and body != content):
+            raise SystemExit(f"{self.name}: GET {path} answered {response.status} with {len(body)} bytes, not the object")
+
+
+class Load:
+    """The load generator's process."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(HERE / "load.py")]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self, **job: Any) -> dict[str, float]:
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("the load generator ended; its reason is above")
+        return json.loads(line)
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def await_port(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"nothing listens on port {port}")
+
+
+def start_nginx(directory: Path, root: Path) -> tuple[subprocess.Popen[bytes], int]:
+    port = free_port()
+    prefix = directory / "nginx"
+    prefix.mkdir()
+    user = "user root;" if os.geteuid() == 0 else ""  # its workers must be able to read a private directory
+    (prefix / "nginx.conf").write_text(NGINX.format(user=user, port=port, root=root))
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    return subprocess.Popen([program, "-p", str(prefix), "-c", "nginx.conf", "-e", "error.log"]), port
+
+
+def start_rclone(root: Path, keys: Credentials) -> tuple[subprocess.Popen[bytes], int]:
+    port = free_port()
+    program = Path(sys.executable).with_name("rclone")
+    command = [program, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--etag-hash", "", "--config", "", "--log-level", "ERROR"]
+    command += ["--auth-key", f"{keys.access_key},{keys.secret_key}", str(root)]
+    return subprocess.Popen(command), port
+
+
+def start_unlogged(world: World, directory: Path) -> World:
+    """The same data directory, copied, served without the ledger. Sessions hold there too: their tokens are sealed."""
+    copy = World(directory / "unlogged" / "data", free_port(), command=(sys.executable, str(HERE / "unlogged.py")))
+    shutil.copytree(world.data, copy.data, ignore=shutil.ignore_patterns("control.sock"))
+    config = copy.data / "limen.toml"
+    config.write_text(config.read_text().replace(f"127.0.0.1:{world.port}", f"127.0.0.1:{copy.port}"))
+    return copy.serve()
+
+
+def measure(targets: dict[str, Target], store: dict[str, Path], rounds: int, slice_s: float) -> dict[tuple[str, str], list[Any]]:
+    """Every (row, column)'s slices, one a round."""
+    found: dict[tuple[str, str], list[Any]] = {}
+    load = Load()
+    for number in range(rounds):
+        for connections in CONNECTIONS:
+            for target in targets.values():
+                file = str(target.requests["blob-small"])
+                job = {"port": target.port, "requests": file, "connections": connections, "length": SMALL}
+                found.setdefault((target.name, str(connections)), []).append(load.run(do="small", seconds=slice_s, **job))
+        small = load.run(do="pread", path=str(store["blob"]), seconds=slice_s / 4, length=SMALL, chunk=SMALL)
+        for connections in CONNECTIONS:
+            found.setdefault(("store", str(connections)), []).append(small)
+        for target in targets.values():
+            for key, (_, length, _) in target.objects.items():
+                file = str(target.requests[f"{key}-large"])
+                job = {"port": target.port, "requests": file, "length": length}
+                slice_ = load.run(do="large", seconds=slice_s, **job)
+                found.setdefault((target.name, key), []).append({**slice_, "rate": slice_["rate"] * length / MIB})
+        length = store["blob"].stat().st_size
+        whole = load.run(do="pread", path=str(store["blob"]), seconds=slice_s / 2, length=length, chunk=MIB)
+        for key in targets["limen"].objects:
+            found.setdefault(("store", key), []).append({**whole, "rate": whole["rate"] * length / MIB})
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+    load.close()
+    return found
+
+
+def table(found: dict[tuple[str, str], list[Any]], marked: int) -> str:
+    """The ratios, then the figures that they are made of."""
+    columns = [*map(str, CONNECTIONS), "blob", "sft"]
+    heads = [f"4 KiB, {n} conn." for n in CONNECTIONS] + ["64 MiB", f"{marked / MIB:.0f} MiB, marked"]
+    rows = list(dict.fromkeys(name for name, _ in found))
+
+    def line(*cells: str) -> str:
+        return "| " + " | ".join(cells) + " |"
+
+    def ratio(row: str, column: str) -> str:
+        pairs = zip(found["limen", column], found.get((row, column), ()), strict=False)
+        values = [ours["rate"] / theirs["rate"] for ours, theirs in pairs]
+        return f"{statistics.median(values):.2g}" if values else ""
+
+    def figures(row: str, column: str) -> str:
+        slices = found.get((row, column), [])
+        if not slices:
+            return ""
+        rate, p50, p99 = (statistics.median(s[name] for s in slices) for name in ("rate", "p50", "p99"))
+        unit = "/s" if column.isdigit() else " MiB/s"
+        return f"{rate:,.0f}{unit}, {p50:.3g} / {p99:.3g}"
+
+    rule = line("---", *["---:"] * len(columns))
+    ratios = [line(f"limen ÷ {row}", *(ratio(row, column) for column in columns)) for row in rows if row != "limen"]
+    values = [line(row, *(figures(row, column) for column in columns)) for row in rows]
+    return "\n".join(
+        [line("rate of", *heads), rule, *ratios, "", line("rate, p50 / p99 in ms", *heads), rule, *values],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare limen with other ways to serve the same object.")
+    parser.add_argument("--quick", action="store_true", help="two short rounds and a smaller marked object: under a minute")
+    quick = parser.parse_args().quick
+    rounds, slice_s, count = (2, 0.6, 40_000) if quick else (5, 1.3, LARGE // RECORD)
+    began, busy_before = time.monotonic(), os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="limen-bench-") as name, contextlib.ExitStack() as stack:
+        directory = Path(name)
+        blob = random.Random(2).randbytes(LARGE)
+        world = World.make(directory, sft=records(count), blob=blob)
+        stack.callback(world.stop)
+        someone = world.serve().login("q03")
+        world.stop()
+        unlogged = start_unlogged(world, directory)
+        stack.callback(unlogged.stop)
+        world.serve()
+
+        root = directory / "files"
+        (root / "bench").mkdir(parents=True)
+        (root / "bench" / "blob.bin").hardlink_to(directory / "blob.bin")
+        keys = Credentials("AKIDBENCH", "secretofthebench")
+        nginx, nginx_port = start_nginx(directory, root)
+        stack.callback(nginx.wait)
+        stack.callback(nginx.terminate)
+        rclone, rclone_port = start_rclone(root, keys)
+        stack.callback(rclone.wait)
+        stack.callback(rclone.terminate)
+        await_port(nginx_port)
+        await_port(rclone_port)
+
+        marked = int(someone.ask("HEAD", "orchid/orchid-sft-v3/sft.jsonl").headers["content-length"])
+        ours = {
+            "blob": ("/orchid/orchid-blob/blob.bin", LARGE, blob),
+            "sft": ("/orchid/orchid-sft-v3/sft.jsonl", marked, None),
+        }
+        theirs = {"blob": ("/bench/blob.bin", LARGE, blob)}
+        targets = {
+            "limen": Target("limen", world.port, someone.credentials, ours),
+            "unlogged": Target("limen, no ledger", unlogged.port, someone.credentials, ours),
+            "nginx": Target("nginx", nginx_port, None, theirs),
+            "rclone": Target("rclone serve s3", rclone_port, keys, theirs),
+        }
+        for target in targets.values():
+            target.prepare(directory)
+        found = measure(targets, {"blob": directory / "blob.bin"}, rounds, slice_s)
+    print(table(found, marked))
+    when, cores, busy = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", os.cpu_count(), os.getloadavg()[0]
+    print(f"\n`tools/bench{' --quick' if quick else ''}`, {when}; {cores} cores, Python {sys.version.split()[0]};", end=" ")
+    print(f"{rounds} rounds of {slice_s} s slices, {time.monotonic() - began:.0f} s in all;", end=" ")
+    print(f"load average {busy_before:.2f} before, {busy:.2f} after.")
+
+
+main()
