@@ -5,7 +5,8 @@
     limen                   a real gateway over HTTP; every GET waits for its durable entry
     limen, no ledger        the same code, whose appends answer at once (unlogged.py)
     nginx                   static files, sendfile, no access log, no signatures checked
-    rclone serve s3         signed requests; ETag hashes off, or each GET would read the whole object to hash it
+    rclone serve s3         signed requests; ETag hashes off, or each GET would read the whole object to hash it; and once
+                            more without its read-ahead (`--buffer-size 0`), which is made for whole objects
     store                   os.pread on the same file, one thread, no network: an upper bound, not a server
 
 Slices are short, and one round takes a slice of everything before the next begins, so that a busy moment of the machine
@@ -149,11 +150,11 @@ def start_nginx(directory: Path, root: Path) -> tuple[subprocess.Popen[bytes], i
     return subprocess.Popen([program, "-p", str(prefix), "-c", "nginx.conf", "-e", "error.log"]), port
 
 
-def start_rclone(root: Path, keys: Credentials) -> tuple[subprocess.Popen[bytes], int]:
+def start_rclone(root: Path, keys: Credentials, *options: str) -> tuple[subprocess.Popen[bytes], int]:
     port = free_port()
     program = Path(sys.executable).with_name("rclone")
     command = [program, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--etag-hash", "", "--config", "", "--log-level", "ERROR"]
-    command += ["--auth-key", f"{keys.access_key},{keys.secret_key}", str(root)]
+    command += ["--auth-key", f"{keys.access_key},{keys.secret_key}", *options, str(root)]
     return subprocess.Popen(command), port
 
 
@@ -228,7 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compare limen with other ways to serve the same object.")
     parser.add_argument("--quick", action="store_true", help="two short rounds and a smaller marked object: under a minute")
     quick = parser.parse_args().quick
-    rounds, slice_s, count = (2, 0.6, 40_000) if quick else (5, 1.3, LARGE // RECORD)
+    rounds, slice_s, count = (2, 0.5, 40_000) if quick else (5, 1.1, LARGE // RECORD)
     began, busy_before = time.monotonic(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="limen-bench-") as name, contextlib.ExitStack() as stack:
         directory = Path(name)
@@ -251,8 +252,11 @@ def main() -> None:
         rclone, rclone_port = start_rclone(root, keys)
         stack.callback(rclone.wait)
         stack.callback(rclone.terminate)
-        await_port(nginx_port)
-        await_port(rclone_port)
+        unbuffered, unbuffered_port = start_rclone(root, keys, "--buffer-size", "0")
+        stack.callback(unbuffered.wait)
+        stack.callback(unbuffered.terminate)
+        for port in (nginx_port, rclone_port, unbuffered_port):
+            await_port(port)
 
         marked = int(someone.ask("HEAD", "orchid/orchid-sft-v3/sft.jsonl").headers["content-length"])
         ours = {
@@ -265,6 +269,7 @@ def main() -> None:
             "unlogged": Target("limen, no ledger", unlogged.port, someone.credentials, ours),
             "nginx": Target("nginx", nginx_port, None, theirs),
             "rclone": Target("rclone serve s3", rclone_port, keys, theirs),
+            "unbuffered": Target("rclone, no read-ahead", unbuffered_port, keys, theirs),
         }
         for target in targets.values():
             target.prepare(directory)
