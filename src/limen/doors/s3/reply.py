@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from limen.core.errors import LedgerUnavailable, LimenError
 from limen.doors.s3 import errors
-from limen.formats import s3xml
+from limen.formats import s3xml, sigv4
 
 if TYPE_CHECKING:
     from limen.access import Delivery
@@ -41,6 +41,8 @@ def refusal(error: LimenError | None, *, resource: str, request_id: str) -> Repl
     headers: Headers = [(b"content-type", b"application/xml"), (b"x-limen-reason", row.word.encode())]
     if isinstance(error, LedgerUnavailable):
         headers.append((b"retry-after", b"1"))
+    if isinstance(error, sigv4.MalformedAuthorization) and error.region:  # a HEAD has no document to name it in
+        headers.append(header("x-amz-bucket-region", error.region))
     return Reply(row.status, headers, errors.document(row, error, resource=resource, request_id=request_id))
 
 

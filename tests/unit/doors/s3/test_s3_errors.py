@@ -10,7 +10,8 @@ import pytest
 
 import limen
 from limen.core import errors as core
-from limen.doors.s3 import errors
+from limen.doors.s3 import errors, reply
+from limen.formats import sigv4
 
 
 def every_subclass(kind):
@@ -78,3 +79,11 @@ def test_the_operators_text_never_reaches_the_caller():
         assert secret not in document
         assert secret in str(error)
         assert ET.fromstring(document).findtext("Message")
+
+
+def test_a_wrong_region_is_put_right_in_a_header_too_as_a_head_has_no_document():
+    wrong = reply.refusal(sigv4.MalformedAuthorization("wrong", region="limen-1"), resource="/", request_id="1")
+    other = reply.refusal(sigv4.MalformedAuthorization("broken"), resource="/", request_id="1")
+
+    assert (b"x-amz-bucket-region", b"limen-1") in wrong.headers
+    assert b"x-amz-bucket-region" not in dict(other.headers)
