@@ -177,8 +177,10 @@ def entries(world):
 
 @pytest.mark.parametrize(("name", "home"), [("boto3", "main"), ("pyarrow", "main"), ("s3fs", "s3fs"), ("obstore", "obstore")])
 def test_a_library_reads_its_persons_copy_and_fills_the_drop_box(name, home, stage, tmp_path):
+    before = len(entries(stage.world))
     answer = drive(name, stage.clients[home] / "python", stage, tmp_path, surroundings(tmp_path, **keys_of(stage.me)))
     check_reads(answer, stage.truth)
+    check_every_byte_is_logged(entries(stage.world)[before:])
     assert answer["head"] == LARGE
     check_drop(stage, name)
     if "prefixes" in answer:
@@ -187,6 +189,20 @@ def test_a_library_reads_its_persons_copy_and_fills_the_drop_box(name, home, sta
         assert set(answer["list v1"]) == set(answer["list"])
         assert answer["buckets"] == ["orchid"]
         assert (answer["own upload read"], answer["dataset write"]) == ("AccessDenied", "AccessDenied")
+
+
+def check_every_byte_is_logged(new):
+    """The blob was read at least once, in several requests: its entries cover it, with the range that was read besides."""
+    spans = [entry["span"] for entry in new if entry.get("shard") == "blob.bin" and "span" in entry]
+    size = (21 << 20) + 12_345
+    assert len(spans) >= 4
+    reached = 0
+    for start, end in sorted(spans):
+        assert start <= reached
+        reached = max(reached, end)
+    assert reached == size
+    sent = {entry["of"]: entry["sent"] for entry in new if entry["kind"] == "access.outcome"}
+    assert sum(sent.values()) >= size
 
 
 def test_somebody_elses_bytes_would_not_pass(stage, tmp_path):
@@ -307,6 +323,14 @@ def test_one_login_is_one_session_however_many_requests(way, client, stage, tmp_
     assert len(starts) == 1
     assert len(used) >= 4
     assert set(used) == set(starts)
+
+
+def test_a_client_that_signs_for_another_region_learns_ours_from_the_refusal(stage, tmp_path):
+    """AWS_REGION alone, which botocore does not read: it signs for us-east-1 until it is told better."""
+    environment = by_web_identity(stage, tmp_path)
+    del environment["AWS_DEFAULT_REGION"]
+    run(stage.clients["awscli"] / "aws", "s3", "cp", f"s3://orchid/{TEXT}", tmp_path / "text", environment=environment)
+    assert sha256((tmp_path / "text").read_bytes()) == stage.truth["whole"]
 
 
 def test_a_writer_sees_that_an_upload_is_there_and_does_not_get_it_back(stage):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pyarrow import fs
@@ -31,7 +32,9 @@ with files.open_input_stream(f"{bucket}/{job['text']}") as stream:
 with files.open_input_file(f"{bucket}/{job['blob']}") as opened:
     done["range"] = sha256(opened.read_at(job["end"] - job["start"], job["start"]))
     size, step = opened.size(), 5 << 20
-    done["parallel"] = sha256(b"".join(opened.read_at(min(step, size - at), at) for at in range(0, size, step)))
+    with ThreadPoolExecutor(4) as pool:
+        parts = pool.map(lambda at: opened.read_at(min(step, size - at), at), range(0, size, step))
+        done["parallel"] = sha256(b"".join(parts))
 for name in ("small", "large"):
     with files.open_output_stream(f"{bucket}/{drop}/{name}") as stream:
         stream.write(Path(job[name]).read_bytes())
