@@ -5,6 +5,11 @@ The pause is the exception, and stands before its entry does. A killed download 
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import os
+import socket
+import subprocess
 import sys
 import time
 import urllib.error
@@ -17,7 +22,8 @@ from limen.core.events import decode
 from limen.ledger.sqlite import SqliteStore
 from simulator import World, records
 
-SFT = "orchid-sft-v3/sft.jsonl"
+SFT, LINES = "orchid-sft-v3/sft.jsonl", "orchid-blob/lines.jsonl"
+TMPFS = 40 << 20
 
 
 def entries(world, kind):
@@ -75,6 +81,39 @@ class Paths:
         return 200, b"", {}
 
 
+def register_lines(world, times):
+    """A big unmarked asset of lines, too big for any socket's buffers; how many lines."""
+    lines = world.data.parent / "lines.jsonl"
+    lines.write_bytes(records(2000) * times)
+    world.limen("asset", "register", "orchid-blob", str(lines), "--unmarked")
+    return 2000 * times
+
+
+@contextlib.contextmanager
+def begun_download(who, key):
+    """A download whose reader has taken one chunk and no more."""
+    request = who.signed("GET", f"orchid/{key}")
+    connection = http.client.HTTPConnection("127.0.0.1", who.world.port, timeout=30)
+    connection.sock = socket.socket()
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    connection.sock.connect(("127.0.0.1", who.world.port))
+    with contextlib.closing(connection):
+        connection.request("GET", f"/orchid/{key}", headers=dict(request.headers))
+        response = connection.getresponse()
+        assert response.status == 200
+        assert response.read(1 << 16)
+        yield response
+
+
+def rest_of(response):
+    """How many more bytes come before the end, or the cut."""
+    count = 0
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        while chunk := response.read1(1 << 16):
+            count += len(chunk)
+    return count
+
+
 def is_refused(answer, secret):
     """503, without an entry, and nothing of the asset in it."""
     status, body, headers = answer
@@ -119,3 +158,108 @@ def test_every_path_is_refused_while_commits_fail_and_open_again_after(world, ki
     assert {name: ask()[0] for name, ask in paths.all().items()} == before
     world.stop()
     assert "OK" in world.limen("ledger", "verify", str(world.data)).stdout
+
+
+@pytest.fixture
+def small_world(tmp_path):
+    """A world whose data directory is a small file system of its own."""
+    data = tmp_path / "data"
+    data.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={TMPFS},mode=700", "tmpfs", data], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        why = f"a small file system needs mount(8), which is not permitted here: {mounted.stderr.strip()}"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why)
+    world = None
+    try:
+        world = World.make(tmp_path, sft=records(300))
+        yield world
+    finally:
+        if world is not None:
+            world.stop(kill=True)
+        subprocess.run(["umount", data], check=True)
+
+
+def fill(directory):
+    """Take every byte that is left."""
+    with (directory / "ballast").open("ab", buffering=0) as ballast:
+        for size in (1 << 20, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    ballast.write(bytes(size))
+
+
+def test_a_full_disk_refuses_every_path_and_free_space_is_enough_to_go_on(small_world):
+    paths = Paths(small_world.serve())
+    secret = paths.who.get(SFT).body[:60]
+    before = {name: ask()[0] for name, ask in paths.all().items()}
+
+    for name, ask in paths.all().items():
+        # A commit may still find room in what is already allocated, and reopening the database may free some.
+        for _ in range(100):
+            fill(small_world.data)
+            answer = ask()
+            if answer[0] == 503:
+                break
+            assert answer[0] in {before[name], 500}, name
+        assert is_refused(answer, secret), f"{name}: {answer[0]}"
+    (small_world.data / "ballast").unlink()
+
+    until(lambda: paths.who.get(SFT).status == 200)
+    assert {name: ask()[0] for name, ask in paths.all().items()} == before
+    small_world.stop()
+    assert "OK" in small_world.limen("ledger", "verify", str(small_world.data)).stdout
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["recovers", "killed"])
+def test_a_pause_stands_at_once_without_its_entry_and_the_entry_follows(world, killed):
+    register_lines(world, 50)
+    who = world.serve().login("q01")
+    with begun_download(who, LINES) as response:
+        length = response.length
+        world.trouble("close")
+        answer = world.ask_json("pause", "vendor/quillwork", "--reason", "a drill")
+        assert (answer["entry"], answer["streams"]) == (None, 1)
+        assert rest_of(response) < length
+    assert who.get(SFT).status == 503, "the refusal can't be logged, so nobody is told more than that"
+    assert entries(world, "pause.order") == {}
+
+    if killed:
+        world.stop(kill=True)
+    world.trouble("")
+    if killed:
+        world.serve()
+
+    reply = until(lambda: (reply := who.get(SFT)).status != 503 and reply)
+    assert (reply.status, reply.headers["x-limen-reason"]) == (403, "paused")
+    assert "a drill" in reply.message
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        world.login("q02")
+    [order] = until(lambda: entries(world, "pause.order")).values()
+    assert order["subject"] == "vendor/quillwork"
+
+
+def test_a_download_that_a_kill_cut_counts_as_exposed_whole(world):
+    lines = register_lines(world, 50)
+    who = world.serve().login("q01")
+    with begun_download(who, LINES) as response:
+        entry = int(response.getheader("x-limen-entry"))
+        length = int(response.getheader("content-length"))
+        world.stop(kill=True)
+        assert rest_of(response) < length - (1 << 16)
+    assert entry in entries(world, "access.intent")
+    assert entry not in {outcome["of"] for outcome in entries(world, "access.outcome").values()}
+
+    world.serve()
+
+    [outcome] = [outcome for outcome in entries(world, "access.outcome").values() if outcome["of"] == entry]
+    assert outcome["end"] == "unknown"
+    report = world.ask_json("exposure", "person/quillwork/q01")
+    [asset] = [asset for asset in report["assets"] if asset["asset"] == "orchid-blob"]
+    [line] = asset["people"]
+    assert (line["accesses"], line["bytes"], line["uncertain"]) == (1, length, 1)
+    assert asset["served_ever"]["count"] == lines
+    assert asset["never_served"]["count"] == 0
+    told = world.limen("exposure", "person/quillwork/q01").stdout
+    assert "UNKNOWN: 1 accesses" in told
