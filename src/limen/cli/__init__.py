@@ -40,6 +40,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "ledger": ("limen.cli.ledger", "head, verify, prove, tail: the log, and its proofs"),
     "login": ("limen.cli.login", "open a session in one project (browser or device code)"),
     "creds": ("limen.cli.creds", "print the session for `credential_process`"),
+    "demo": ("limen.cli.demo", "replay the breach"),
     "whoami": ("limen.cli.whoami", "who this session says you are"),
 }
 
