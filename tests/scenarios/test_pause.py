@@ -210,6 +210,13 @@ def test_a_hundred_downloads_end_within_250_ms_of_the_order_and_another_vendors_
     assert all(d.read - had[d] <= d.buffer + SEND_BUFFER + CHUNK for d in ours)
     assert all(d.right and d.read < len(BLOB) for d in ours)
     assert all(d.right and d.read == len(BLOB) for d in theirs)
+    deadline = time.monotonic() + 10
+    while call(world.data, "status", {})["streams"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    report = world.ask_json("exposure", "vendor/quillwork")
+    [blob] = [asset for asset in report["assets"] if asset["asset"] == "orchid-blob"]
+    assert report["unknown"] == []  # every download that was cut has its outcome
+    assert sum(d.read for d in ours) <= sum(line["bytes"] for line in blob["people"]) < EACH * len(BLOB)
 
 
 def test_the_250_ms_check_notices_a_gateway_that_pauses_without_aborting_streams(tmp_path):
