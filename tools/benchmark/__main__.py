@@ -205,9 +205,8 @@ def table(found: dict[tuple[str, str], list[Any]], marked: int) -> str:
         return "| " + " | ".join(cells) + " |"
 
     def ratio(row: str, column: str) -> str:
-        pairs = zip(found["limen", column], found.get((row, column), ()), strict=False)
-        values = [ours["rate"] / theirs["rate"] for ours, theirs in pairs]
-        return f"{statistics.median(values):.2g}" if values else ""
+        pairs = zip(found["limen", column], found.get((row, column)) or found[row, "blob"], strict=True)  # MiB/s, both
+        return f"{statistics.median(ours['rate'] / theirs['rate'] for ours, theirs in pairs):.2g}"
 
     def figures(row: str, column: str) -> str:
         slices = found.get((row, column), [])
