@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from limen.cli.link import json_option, print_json, say
-from limen.core.errors import Conflict
+from limen.core.errors import Conflict, LimenError
 
 
 @click.command()
@@ -31,7 +31,7 @@ def demo(keep: Path | None, *, as_json: bool) -> None:
         data.mkdir(parents=True, exist_ok=True)
         try:
             summary = replay(data.resolve(), telling)
-        except Wrong as e:
+        except (Wrong, LimenError) as e:
             say(f"limen: THE DEMO FAILED: {e}")
             sys.exit(1)
     telling.doing("done: every answer is the one expected")

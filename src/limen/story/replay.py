@@ -49,6 +49,8 @@ def replay(data: Path, telling: Telling, *, spoil: Callable[[list[Request]], Non
 
     `spoil` bends the clients' own notes before they are compared: the replay must then fail.
     """
+    telling.write("A vendor is breached. Days count from the pause, 2 April 2026; limen's own clock stays real, and an entry")
+    telling.write("carries the story's time beside it. Lab, vendors and people are invented; the code and prose served are real.")
     port = _free_port()
     (data / "limen.toml").write_text(CONFIG.format(port=port, origin=ORIGIN))
     work = data / "story"
@@ -67,6 +69,11 @@ def replay(data: Path, telling: Telling, *, spoil: Callable[[list[Request]], Non
         Leaks(theft, telling, work).run(reading.got)
     finally:
         serving.stop()
+    telling.doing("verifying the log")
+    verified = serving.ask("ledger", "verify")
+    telling.act(
+        "+5", "limen ledger verify", happened=["The lab's auditor checks the log."], said=["it verifies"], proof=_head(verified)
+    )
     return {
         "client": wire.CLIENT,
         "suspect": theft.suspect,
@@ -112,6 +119,10 @@ def _marked(key: str) -> bool:
 def _lines(key: str, path: Path) -> list[bytes]:
     lines = path.read_bytes().splitlines()
     return [*lines, *(c.encode() for c in content.canaries())] if key == cast.JUDGE else lines
+
+
+def _head(verified: dict[str, Any]) -> str:
+    return f"{verified['size']} entries under root {verified['root'][:16]}…"
 
 
 def _free_port() -> int:

@@ -221,6 +221,9 @@ class Theft:
             said.append(
                 f"{asset['asset']:<22}{counts[0]:>9}" + "".join(f"{n:>8}" for n in counts[1:]) + f"{len(asset['canaries']):>10}"
             )
+        refused = {(line["person"], line["rule"]) for line in report["refusals"]}
+        for pair in (("quillwork/q05", "forbid-barrier"), ("quillwork/q07", "ended"), ("quillwork/q11", "other-project")):
+            holds(f"the report must name the refusal {pair}", true=pair in refused)
         uploads = sum(line["uploads"] for line in report["received"])
         expect("uploads received", uploads, 5)
         said.append(f"from quillwork itself: {uploads} uploads, vendor-originated: assume held")
