@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from limen.identity.oidc import Claims
 
 GATEWAY = "limen"  # whose key seals the side records that are nobody's personal detail
+RESERVE_BYTES = 256 << 10
 MIN_SESSION_S, MAX_SESSION_S = 900, 43_200
 
 
@@ -52,6 +53,7 @@ class Authority:
     def __init__(self, custody: Custody, *, data: Path, random: Callable[[int], bytes], contact: str) -> None:
         self._custody = custody
         self._kept_at = data / "live.json"
+        self._reserve = data / "live.reserve"  # room that only `_keep` gives up
         self._random = random
         self._contact = contact
         self._lock = asyncio.Lock()
@@ -269,6 +271,7 @@ class Authority:
         """Keep the order across restarts, then log it.
 
         None if the ledger can't be written: the order stands, and its entry follows when the ledger recovers.
+        LedgerUnavailable if it can't even be kept: it stands, but only until the gateway stops.
         """
         fields = {
             "subject": self._public(pause.subject),
@@ -279,7 +282,12 @@ class Authority:
             "essential": sorted(self._public(name) for name in pause.essential),
         }
         self._unlogged[pause.subject] = fields
-        await asyncio.to_thread(self._keep)
+        try:
+            await asyncio.to_thread(self._keep)
+        except OSError as e:
+            raise LedgerUnavailable(
+                f"{pause.subject} is cut, but a restart would forget it ({e})", next_step="free space, then order it again"
+            ) from e
         with contextlib.suppress(LedgerUnavailable):
             return await self._log_pause(pause)
         return None
@@ -341,9 +349,22 @@ class Authority:
     def _keep(self) -> None:
         live = self._custody.live
         kept = _Kept(list(live.pauses()), list(live.cuts()), live.ended_sessions(), sorted(self._unlogged))
-        write_atomically(self._kept_at, msgspec.json.encode(kept))
+        raw = msgspec.json.encode(kept)
+        try:
+            write_atomically(self._kept_at, raw)
+        except OSError:  # a pause must outlast a restart on a full disk too
+            self._reserve.unlink(missing_ok=True)
+            write_atomically(self._kept_at, raw)
+        self._hold_reserve()
+
+    def _hold_reserve(self) -> None:
+        """Hold room on the disk for the next order. Random bytes: no file system stores those in less."""
+        if not self._reserve.exists():
+            with contextlib.suppress(OSError):
+                write_atomically(self._reserve, self._random(RESERVE_BYTES))
 
     def _restore_live(self) -> None:
+        self._hold_reserve()
         if not self._kept_at.exists():
             return
         kept = msgspec.json.decode(self._kept_at.read_bytes(), type=_Kept)

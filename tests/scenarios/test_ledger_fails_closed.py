@@ -160,6 +160,17 @@ def test_every_path_is_refused_while_commits_fail_and_open_again_after(world, ki
     assert "OK" in world.limen("ledger", "verify", str(world.data)).stdout
 
 
+def test_a_ledger_that_only_pretends_to_write_fails_the_same_check(world):
+    paths = Paths(world.serve())
+    secret = paths.who.get(SFT).body[:60]
+    get_range, start = paths.all()["GET range"], paths.all()["session start"]
+
+    world.trouble("lie")
+
+    assert not is_refused(get_range(), secret)
+    assert not is_refused(start(), secret)
+
+
 @pytest.fixture
 def small_world(tmp_path):
     """A world whose data directory is a small file system of its own."""
@@ -210,6 +221,24 @@ def test_a_full_disk_refuses_every_path_and_free_space_is_enough_to_go_on(small_
     assert {name: ask()[0] for name, ask in paths.all().items()} == before
     small_world.stop()
     assert "OK" in small_world.limen("ledger", "verify", str(small_world.data)).stdout
+
+
+def test_a_pause_on_a_full_disk_cuts_at_once_and_survives_a_kill(small_world):
+    who = small_world.serve().login("q01")
+    for _ in range(100):
+        fill(small_world.data)
+        if who.get(SFT).status == 503:
+            break
+    fill(small_world.data)
+
+    small_world.limen("pause", "vendor/quillwork", "--reason", "a drill")
+
+    assert who.get(SFT).status in {403, 503}, "the room held for the order may also hold the refusal"
+    small_world.stop(kill=True)
+    (small_world.data / "ballast").unlink()
+    small_world.serve()
+    assert (who.get(SFT).status, who.get(SFT).headers["x-limen-reason"]) == (403, "paused")
+    assert until(lambda: entries(small_world, "pause.order"))
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["recovers", "killed"])

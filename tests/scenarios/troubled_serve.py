@@ -1,7 +1,8 @@
 """`limen` over a ledger whose disk can be put into trouble while it runs: troubled_serve.py FILE ARGUMENTS…
 
-What FILE holds at a commit is what befalls it: nothing, `hang SECONDS` (the commit is late), or `close` (the database
-handle is gone, as after an I/O error). Everything else is the gateway as it is.
+What FILE holds at a commit is what befalls it: nothing, `hang SECONDS` (the commit is late), `close` (the database
+handle is gone, as after an I/O error), or, as a negative control, `lie` (nothing is written, and nobody is told).
+Everything else is the gateway as it is.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class TroubledWriter(SqliteWriter):
                 time.sleep(float(seconds))
             case ["close"]:
                 self._connection.close()
+            case ["lie"]:
+                return
         super().append(batch, after=after, head=head)
 
 

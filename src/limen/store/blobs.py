@@ -108,9 +108,13 @@ def _sync_directory(path: Path) -> None:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a small file whole or not at all, durably: temporary name, sync, rename, sync of the directory."""
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    with temporary.open("xb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     _sync_directory(path.parent)
