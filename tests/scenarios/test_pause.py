@@ -332,6 +332,17 @@ def test_two_pauses_within_one_second_both_end_the_sessions_before_them():
         live.check(session)
 
 
+def test_a_second_order_that_spares_somebody_does_not_revive_the_session_that_the_first_one_cut():
+    live, now = Live(), 1_800_000_000
+    session = Session("s1", "quillwork/q01", "quillwork", None, "orchid", "p1", "LMN", "single", now, now + 3600)
+    order = Pause("vendor/quillwork", "breach", now, "sec@lab.example")
+    live.pause(order)
+    live.pause(replace(order, essential=frozenset({"person/quillwork/q01"})))
+    with pytest.raises(SessionEnded):
+        live.check(session)
+    live.check(replace(session, issued_at=live.issue_after(session)))
+
+
 def test_a_dry_run_says_whom_it_would_cut_and_changes_nothing(world, paused):
     q04 = world.login("q04")
     size = call(world.data, "status", {})["size"]

@@ -79,7 +79,12 @@ class Live:
         return max((cut.since + 1 for cut in self._cuts if cut.covers(session)), default=0)
 
     def pause(self, pause: Pause) -> int:
-        """Cut now; returns how many running streams were aborted. Idempotent: a second order replaces the first."""
+        """Cut now; returns how many running streams were aborted.
+
+        A second order replaces the first; those whom only the first covered log in again, as after `lift`.
+        """
+        if pause.subject in self._pauses and pause.essential - self._pauses[pause.subject].essential:
+            self.lift(pause.subject)
         self._pauses[pause.subject] = pause
         return self.abort(pause.covers)
 
