@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from limen.core.errors import Denied, LedgerUnavailable, LimenError, NotFound
 from limen.core.types import Action, Listed, Receipt, Span
+from limen.custody import OPENS_BYTES
 from limen.receive import Receiving
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from limen.core.types import Asset, Client, Project, Session
     from limen.custody import Custody
     from limen.marks.copy import Copy
-
-OPENS_BYTES = frozenset({200, 206})
 
 
 @dataclass(slots=True)
