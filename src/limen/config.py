@@ -28,10 +28,21 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The ledger's origin line and the longest that one append may take before the access is refused."""
+    """The ledger's origin line, the longest that one append may take before the access is refused, and who watches it.
+
+    `policy` names a C2SP tlog-policy, `high_water` a second place for the newest published checkpoint, `publish` a second
+    place for the published log. Paths that are not absolute begin in the data directory.
+    """
 
     origin: str = "limen.local/log"
     append_deadline_s: float = 1.5
+    policy: str = ""
+    witness_timeout_s: float = 1.0
+    witnessed_projects: tuple[str, ...] = ()  # their bytes wait for the witnesses' quorum
+    without_quorum: Literal["refuse", "serve"] = "refuse"  # what they meet when it can't be had
+    listen: str = ""  # where anybody may read the published log; nowhere unless told
+    high_water: str = ""
+    publish: str = ""
 
 
 class IssuerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
