@@ -45,13 +45,15 @@ _OVERLAP: Final = 1 << 10
 class Observed:
     """What a sample shows. `slots`: one row a slot, `seen` = 1 for side 0, 2 for side 1, 3 for both; `key` indexes `keys`.
 
-    `matched`: by prepared version, the numbers of the records recognised (canaries and common ones too). `canaries`: by
-    prepared version, their numbers. `unclear`: texts that mean different things in different versions.
+    `matched`: by prepared version, the numbers of the records recognised (canaries and common ones too). `distinct`: those
+    of them that no other record reads like: a slot's side, or a canary. `canaries`: by prepared version, their numbers.
+    `unclear`: texts that mean different things in different versions.
     """
 
     keys: tuple[str, ...]
     slots: NDArray[np.void]
     matched: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    distinct: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     canaries: dict[str, list[int]] = field(default_factory=dict)
     pieces: int = 0
     unclear: int = 0
@@ -111,6 +113,7 @@ class Index:
             keys=self.keys,
             slots=found.rows(),
             matched={path: np.unique(np.concatenate(some)) for path, some in found.records.items()},
+            distinct={path: np.unique(np.concatenate(some)) for path, some in found.distinct.items()},
             canaries={path: sorted(some) for path, some in found.canaries.items()},
             pieces=len(pieces.records) + len(pieces.lines),
             unclear=found.unclear,
@@ -164,6 +167,7 @@ class _Found:
     keys: tuple[str, ...]
     seen: list[NDArray[np.void]] = field(default_factory=list)  # OBSERVED rows, one a record
     records: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
+    distinct: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
     canaries: dict[str, set[int]] = field(default_factory=dict)
     unclear: int = 0
 
@@ -174,6 +178,7 @@ class _Found:
         name = str(look.prepared.path)
         self.records.setdefault(name, []).append(records)
         refs = np.asarray(look.refs[records])
+        self.distinct.setdefault(name, []).append(records[refs != COMMON])
         baits = refs[refs < COMMON]
         if len(baits):
             self.canaries.setdefault(name, set()).update((-2 - baits).tolist())

@@ -81,7 +81,8 @@ def _trace(custody: Custody, sample: bytes, *, alpha: float, before: int) -> tup
     touched = [h for h in reading.handovers if h.asset in assets]
     had_access = {by_pseudonym[h.project, h.who].copy_id for h in touched}
     found = score(observed, list(recipients.values()), keys=shelf.keys_of(index), served=had_access, alpha=alpha)
-    leaked = {_place(*marked[place]): records for place, records in observed.matched.items()}
+    # A record that reads like another may have come from elsewhere: only the others tell in which session they went.
+    leaked = {_place(*marked[place]): records for place, records in observed.distinct.items()}
     report = found.to_json()
     for copy in report["copies"]:
         holder = copy["person"] = copy.pop("recipient")

@@ -55,12 +55,9 @@ class Leaks:
         expect("L2: the verdict", found["verdict"], "named")
         expect("L2: whose copies", _people(found), ["quillwork/q11"])
         sessions = found["copies"][0]["sessions"]
-        expect("L2: which session carried them", sessions[0]["session"], self.theft.suspect)
+        expect("L2: which sessions", [line["session"] for line in sessions], [self.theft.suspect])
         expect("L2: how many of them it carried", sessions[0]["records"], sessions[0]["of"])
-        # The library repeats a sentence here and there, so another session may have carried a record that reads alike.
-        alike = max((line["records"] for line in sessions[1:]), default=0)
-        holds("L2: no other session may have carried them", true=alike * 50 <= sessions[0]["of"])
-        more = f"session {self.theft.suspect} (SX1) carried them all: a stolen session, not q11 the person"
+        more = f"only session {self.theft.suspect} (SX1) carried them: a stolen session, not q11 the person"
         self._tell("+4", "L2: 300 records turn up", "300 more, from where no other session of q11's ever read.", found, more)
 
     def _third(self, lines: list[bytes]) -> None:

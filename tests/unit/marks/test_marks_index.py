@@ -132,3 +132,12 @@ def test_a_sample_that_unpacks_too_far_or_is_damaged_gets_one_clear_line():
 def test_an_empty_index_and_an_empty_sample_show_nothing(lab):
     assert not len(Index([]).observe(jsonl(records(3))).slots)
     assert not len(Index([lab.prepare(jsonl(records(30)))]).observe(b"").slots)
+
+
+def test_a_record_that_shows_no_slot_is_matched_but_not_distinct(lab):
+    rows = records(301)  # an odd one has no partner
+    seen = Index([lab.prepare(jsonl(rows))]).observe(jsonl(rows))
+    [matched], [distinct] = seen.matched.values(), seen.distinct.values()
+    assert len(set(matched) - set(distinct)) == 1
+    # The control: every other record shows one side of a slot.
+    assert len(distinct) == 300 == 2 * len(seen.slots)
