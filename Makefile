@@ -19,8 +19,8 @@ demo: ## replay the breach, act by act
 bench: ## compare with nginx, rclone and the bare store, in one run
 	@tools/bench $(ARGS)
 
-crash: ## kill the server 500 times under load
+crash: ## kill the server 500 and the ledger 1,000 times under load, fail each of its system calls, drop what was not synced
 	@tools/crash
 
-soak: ## kill the server 2,000 times under load
-	@tools/crash 2000
+soak: ## the same with 2,000 and 10,000 kills
+	@tools/crash 2000 10000

@@ -1,6 +1,10 @@
-"""A process to be killed: appends from many tasks and writes each acknowledged index and leaf hash to standard output.
+"""Processes to be killed. A nursery imports limen once and forks an appender per line read, so that a kill costs little.
 
-    ledger_appender.py DIRECTORY honest|early
+    ledger_appender.py DIRECTORY ACKNOWLEDGEMENTS READY
+
+Commands on standard input, answers on standard output: `honest` or `early` forks an appender and answers its process id;
+`reap` waits for it and answers how it ended. An appender writes each acknowledgement (index, leaf hash and the receipt's
+signed checkpoint) to the pipe ACKNOWLEDGEMENTS as soon as it has it, and one byte to the pipe READY at its first one.
 
 `early` is the negative control: a store that returns from `append` before COMMIT.
 """
@@ -8,6 +12,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import sys
 import time
@@ -20,7 +25,7 @@ from limen.ledger.ledger import Ledger
 from limen.ledger.sqlite import SqliteStore, SqliteWriter
 
 SIGNER = Signer("example.com/log", bytes(32))
-TASKS = 32
+TASKS = 16
 HELD_BACK = 4
 
 
@@ -43,18 +48,49 @@ class EarlyStore(SqliteStore):
         return EarlyWriter(self._path, self._origin)
 
 
-async def append_for_ever(ledger, name):
+def entry(**details):
+    return events.encode("server.start", time.time_ns() // 1000, os.urandom(16), details)
+
+
+def acknowledgement(receipt):
+    """One line of less than PIPE_BUF bytes: it arrives whole or not at all."""
+    return f"{receipt.index} {receipt.leaf_hash.hex()} {base64.b64encode(receipt.checkpoint.note).decode()}\n".encode()
+
+
+async def append_for_ever(ledger, name, *, acknowledgements, ready):
     for number in range(1 << 40):
-        raw = events.encode("server.start", time.time_ns() // 1000, os.urandom(16), {"task": name, "number": number})
-        receipt = await ledger.append(raw, b"side" if number % 3 == 0 else None)
-        os.write(1, f"{receipt.index} {receipt.leaf_hash.hex()}\n".encode())
+        receipt = await ledger.append(entry(task=name, number=number), b"side" if number % 3 == 0 else None)
+        os.write(acknowledgements, acknowledgement(receipt))
+        if number == name == 0:
+            os.write(ready, b".")
 
 
-async def main(directory, store):
+async def flood(directory, store, **pipes):
     ledger = Ledger.open(directory, origin=SIGNER.name, signer=SIGNER, now=time.time, store=store)
-    await asyncio.gather(*(append_for_ever(ledger, name) for name in range(TASKS)))
+    await asyncio.gather(*(append_for_ever(ledger, name, **pipes) for name in range(TASKS)))
+
+
+def born(directory, command, **pipes):
+    """Fork an appender; only the nursery returns."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        asyncio.run(flood(directory, EarlyStore(directory / "ledger.db", SIGNER.name) if command == "early" else None, **pipes))
+    finally:
+        os._exit(1)
+
+
+def nurse(directory, **pipes):
+    child = 0
+    for line in sys.stdin:
+        command = line.strip()
+        if command == "reap":
+            answer = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        else:
+            answer = child = born(directory, command, **pipes)
+        print(answer, flush=True)
 
 
 if __name__ == "__main__":
-    where = Path(sys.argv[1])
-    asyncio.run(main(where, EarlyStore(where / "ledger.db", SIGNER.name) if sys.argv[2] == "early" else None))
+    nurse(Path(sys.argv[1]), acknowledgements=int(sys.argv[2]), ready=int(sys.argv[3]))

@@ -1,76 +1,212 @@
-"""kill -9 at any moment: no acknowledged entry is ever lost, and what is left is a whole log.
+"""kill -9 at any moment: no acknowledged entry is ever lost, and what is left is one whole log, never a second history.
 
-`LIMEN_KILLS` sets how many times (25 in `make test`).
+A recorder, a process of its own, keeps every acknowledgement with its signed checkpoint. After each kill the log must be
+dense, lead from what was seen before to the signed head, hold every entry that was acknowledged, and pass through the
+root of every checkpoint that was handed out. `LIMEN_LEDGER_KILLS` sets how many times (100 in `make test`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import os
 import random
+import select
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from limen.formats.merkle import leaf_hash
-from limen.formats.note import Signer
+import pytest
+from ledger_appender import SIGNER
+
+from limen.core.errors import LedgerUnavailable
+from limen.formats import checkpoint as checkpoints
+from limen.formats import merkle, note, tiles
 from limen.ledger.ledger import Ledger
 from limen.ledger.proofs import Published, verify
+from limen.ledger.sequencer import check_head
+from limen.ledger.sqlite import SqliteStore
 
-KILLS = int(os.environ.get("LIMEN_KILLS", "25"))
-SIGNER = Signer("example.com/log", bytes(32))
-
-
-def append_until_killed(directory, mode, rng):
-    """What the appender acknowledged before it was killed, at a random moment after its first acknowledgement."""
-    program = [sys.executable, Path(__file__).with_name("ledger_appender.py"), directory, mode]
-    with subprocess.Popen(program, stdout=subprocess.PIPE) as appender:
-        said = os.read(appender.stdout.fileno(), 1 << 16)
-        assert said, "the appender did not start"
-        until = time.monotonic() + rng.random() ** 2 * 0.15
-        while time.monotonic() < until:
-            said += os.read(appender.stdout.fileno(), 1 << 16)
-        appender.kill()
-        said += appender.stdout.read()
-    whole = said[: said.rfind(b"\n")].decode().splitlines()
-    return {int(index): bytes.fromhex(leaf) for index, leaf in (line.split() for line in whole)}
+KILLS = int(os.environ.get("LIMEN_LEDGER_KILLS", "100"))
+WHOLE = 10  # after so many kills the log is opened as a server opens it, and its published part verified
+SAMPLE = 500  # checkpoints of which consistency with the end is proved from the published tiles
 
 
-def reopen(directory):
-    """Start as a server would, and return every entry's leaf hash; the published log must verify."""
+class Nursery:
+    """Appenders to be killed, and the recorder that outlives them."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.kept = directory.with_name("acknowledged")
+        here = Path(__file__)
+        reading, self.acknowledgements = os.pipe()
+        self.ready, ready = os.pipe()
+        self.recorder = subprocess.Popen(
+            [sys.executable, here.with_name("ledger_recorder.py"), self.kept], stdin=reading, stdout=subprocess.PIPE
+        )
+        pipes = [str(self.acknowledgements), str(ready)]
+        self.nurse = subprocess.Popen(
+            [sys.executable, here.with_name("ledger_appender.py"), directory, *pipes],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(self.acknowledgements, ready),
+        )
+        os.close(reading)
+        os.close(ready)
+        self.read = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in (self.nurse, self.recorder):
+            process.kill()
+            process.communicate()
+        os.close(self.ready)
+        os.close(self.acknowledgements)
+
+    def kill_one(self, mode, rng):
+        """Let one appender live for a random while: at times not even until the log is open."""
+        child = self._ask(mode)
+        if rng.random() < 0.7:
+            assert select.select([self.ready], [], [], 30)[0], "the appender did not start"
+            time.sleep(rng.random() ** 2 * 0.12)
+        else:
+            time.sleep(rng.random() * 0.03)
+        os.kill(child, signal.SIGKILL)
+        assert self._ask("reap") == -signal.SIGKILL, "the appender ended before it was killed"
+        while select.select([self.ready], [], [], 0)[0]:
+            os.read(self.ready, 1)
+
+    def _ask(self, command):
+        self.nurse.stdin.write(f"{command}\n".encode())
+        self.nurse.stdin.flush()
+        return int(self.nurse.stdout.readline())
+
+    def acknowledged(self):
+        """What the recorder has heard since the last time: (index, leaf hash, signed checkpoint) each."""
+        os.write(self.acknowledgements, b"mark\n")
+        assert self.recorder.stdout.readline() == b"mark\n"
+        with self.kept.open("rb") as kept:
+            kept.seek(self.read)
+            new = kept.read()
+        self.read += len(new)
+        for line in new.splitlines():
+            index, leaf, signed = line.split()
+            yield int(index), bytes.fromhex(leaf.decode()), base64.b64decode(signed)
+
+
+class History:
+    """The one history that everything must belong to; grows with the log, and is never read twice."""
+
+    def __init__(self):
+        self.frontier = merkle.Frontier()
+        self.acknowledged = self.handed_out = 0
+        self.sample, self.rng = [], random.Random("sample")
+
+    def broken(self, store, acknowledged):
+        """How the stored log breaks what was promised, in sentences; empty if it does not."""
+        try:
+            head = store.head()
+        except LedgerUnavailable:  # killed before the tables were made
+            head = None
+        if head is None:
+            return ["the log is gone"] if self.frontier.size or acknowledged else []
+        check_head(head, SIGNER.verifier)
+        start, leaves, roots = self.frontier.size, [], {self.frontier.size: self.frontier.root()}
+        for expected, (index, raw) in enumerate(store.entries(start, 1 << 62), start):
+            if index != expected:
+                return [f"entry {expected} is missing: the log is not dense"]
+            leaves.append(merkle.leaf_hash(raw))
+            self.frontier = self.frontier.extended(leaves[-1:])
+            roots[self.frontier.size] = self.frontier.root()
+        if (head.size, head.checkpoint.root) != (self.frontier.size, self.frontier.root()):
+            return [
+                f"the head of {head.size} entries is not that of the {self.frontier.size} entries stored, or of what was before"
+            ]
+        return [*self._lost(acknowledged, start, leaves), *self._forked({signed for _, _, signed in acknowledged}, roots)]
+
+    def _lost(self, acknowledged, start, leaves):
+        self.acknowledged += len(acknowledged)
+        known = dict(enumerate(leaves, start))
+        return [f"entry {index} was acknowledged, and is lost" for index, leaf, _ in acknowledged if known.get(index) != leaf]
+
+    def _forked(self, notes, roots):
+        self.handed_out += len(notes)
+        for signed in sorted(notes):
+            _, size, root = checkpoints.decode(note.open_note(signed, [SIGNER.verifier])[0])
+            if roots.get(size) != root:
+                yield f"the checkpoint of {size} entries belongs to another history"
+            self.sample.append((size, root))
+        while len(self.sample) > SAMPLE:  # whatever is thrown out was compared above
+            self.sample.pop(self.rng.randrange(len(self.sample)))
+
+
+def opened_as_a_server_opens_it(directory):
+    """Recover, publish, close: the next appender finds a log at rest, as after an orderly end."""
 
     async def scene():
         ledger = Ledger.open(directory, origin=SIGNER.name, signer=SIGNER, now=time.time)
         await ledger.flush()
-        stored = [(index, leaf_hash(raw)) for index, raw in ledger.entries()]
-        size = ledger.head().size
         await ledger.close()
-        return stored, size
 
-    stored, size = asyncio.run(scene())
-    assert [index for index, _ in stored] == list(range(size)), "the log is not dense"
-    verified = verify(Published(directory / "log"), SIGNER.verifier)
-    assert verified.checkpoint.size == size
-    return dict(stored)
+    asyncio.run(scene())
 
 
-def lost(acknowledged, stored):
-    return [index for index, leaf in acknowledged.items() if stored.get(index) != leaf]
+def prove_consistency(directory, sample):
+    """Every sampled checkpoint, by a proof from the published tiles, as a witness would ask for it."""
+    log = Published(directory / "log")
+    final = verify(log, SIGNER.verifier).checkpoint
+
+    def range_hash(start, end):
+        return tiles.range_hash(log.tile, start, end)
+
+    for size, root in sample:
+        proof = merkle.consistency_proof(size, final.size, range_hash)
+        merkle.verify_consistency(size, final.size, root, final.root, proof)
+    return final
 
 
-def test_no_acknowledged_entry_is_lost_when_the_process_is_killed(tmp_path):
-    rng = random.Random("kill")
-    acknowledged = {}
-    for _ in range(KILLS):
-        acknowledged |= append_until_killed(tmp_path, "honest", rng)
-        assert lost(acknowledged, reopen(tmp_path)) == []
-    assert len(acknowledged) > KILLS
+@pytest.fixture
+def directory(tmp_path):
+    directory = tmp_path / "killed"
+    directory.mkdir()
+    return directory
 
 
-def test_a_store_that_acknowledges_before_commit_is_caught_by_the_same_check(tmp_path):
-    rng = random.Random("control")
+def test_no_acknowledged_entry_is_lost_and_no_history_forks_when_the_process_is_killed(directory):
+    rng, history, began = random.Random("kill"), History(), time.monotonic()
+    database = directory / "ledger.db"
+    with Nursery(directory) as nursery:
+        for kill in range(1, KILLS + 1):
+            nursery.kill_one("honest", rng)
+            if kill % WHOLE == 0:
+                opened_as_a_server_opens_it(directory)
+            if database.exists():
+                assert history.broken(SqliteStore.to_look_at(database, SIGNER.name), list(nursery.acknowledged())) == []
+    opened_as_a_server_opens_it(directory)
+    final = prove_consistency(directory, history.sample)
+    assert (final.size, final.root) == (history.frontier.size, history.frontier.root())
+    print(
+        f"\n{KILLS} kills in {time.monotonic() - began:.0f} s: {history.acknowledged} acknowledged entries, all there; log of "
+        f"{final.size}, dense; {history.handed_out} signed checkpoints, all of one history, {len(history.sample)} by proof"
+    )
+    assert history.acknowledged > KILLS
+    assert history.handed_out > KILLS
 
-    acknowledged = append_until_killed(tmp_path, "early", rng)
 
-    assert lost(acknowledged, reopen(tmp_path))
+def test_a_store_that_acknowledges_before_commit_is_caught_by_the_same_check(directory):
+    rng, history, said = random.Random("control"), History(), []
+    with Nursery(directory) as nursery:
+        while not nursery.read:
+            with contextlib.suppress(FileNotFoundError):
+                nursery.kill_one("early", rng)
+            said = list(nursery.acknowledged())
+
+    broken = history.broken(SqliteStore.to_look_at(directory / "ledger.db", SIGNER.name), said)
+
+    assert any("acknowledged, and is lost" in sentence for sentence in broken)
+    assert any("another history" in sentence for sentence in broken)
