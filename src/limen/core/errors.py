@@ -139,9 +139,14 @@ class LedgerUnavailable(LimenError):
 
 
 class TamperDetected(LimenError):
-    """Stored bytes differ from what was signed or digested. `index` is the first bad entry, or -1 if it is not an entry."""
+    """Stored bytes differ from what was signed or digested. `index` is the first bad entry, or -1 if it is not an entry.
 
-    def __init__(self, why: str, *, index: int = -1) -> None:
+    `evidence` is a signed checkpoint that the log contradicts, where there is one: an alarm keeps it.
+    """
+
+    def __init__(self, why: str, *, index: int = -1, evidence: bytes = b"", next_step: str = "") -> None:
         super().__init__(why)
         self.reason = "stored content failed verification; nothing was served"
         self.index = index
+        self.evidence = evidence
+        self.next_step = next_step
