@@ -179,7 +179,7 @@ class ClassAdd(Change, frozen=True, kw_only=True):
 
 
 class TierSet(Change, frozen=True, kw_only=True):
-    """A sensitivity tier's controls, from now on."""
+    """A sensitivity tier's controls, from now on. A read window that is not given is the floor's."""
 
     kind: ClassVar[str] = "tier.set"
     name: str
@@ -187,6 +187,8 @@ class TierSet(Change, frozen=True, kw_only=True):
     session_s: int
     hardware_key: bool
     export_bytes_day: int | None = None
+    window_bytes: int | None = None
+    window_s: int | None = None
 
     def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
         """All of it."""
@@ -197,6 +199,8 @@ class TierSet(Change, frozen=True, kw_only=True):
             "session_s": self.session_s,
             "hardware_key": self.hardware_key,
             "export_bytes_day": self.export_bytes_day,
+            "window_bytes": self.window_bytes,
+            "window_s": self.window_s,
         }
 
 

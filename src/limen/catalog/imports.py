@@ -221,6 +221,8 @@ def _tier(row: Fields) -> c.Change:
         session_s=row.count("session_s"),
         hardware_key=row.truth("hardware_key"),
         export_bytes_day=row.count_or_none("export_bytes_day"),
+        window_bytes=row.count_or_none("window_bytes"),
+        window_s=row.count_or_none("window_s"),
     )
 
 

@@ -91,7 +91,8 @@ def _workload(row: Row) -> Workload:
 
 def _tier(row: Row) -> Tier:
     signers = frozenset(_read(row["granted_by"], list[str]))
-    return Tier(row["id"], signers, row["session_s"], bool(row["hardware_key"]), row["export_bytes_day"])
+    window = row["window_bytes"], row["window_s"]
+    return Tier(row["id"], signers, row["session_s"], bool(row["hardware_key"]), row["export_bytes_day"], *window)
 
 
 def _version(row: Row) -> Version:
@@ -161,6 +162,8 @@ def _tier_row(state: State, id_: str) -> dict[str, Any]:
         "session_s": tier.session_s,
         "hardware_key": int(tier.hardware_key),
         "export_bytes_day": tier.export_bytes_day,
+        "window_bytes": tier.window_bytes,
+        "window_s": tier.window_s,
     }
 
 

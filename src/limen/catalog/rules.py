@@ -25,7 +25,7 @@ from limen.catalog.grammar import (
     check_subject,
     check_text,
 )
-from limen.catalog.tiers import check_floor
+from limen.catalog.tiers import check_floor, floor_of
 from limen.core.errors import Conflict, Denied, Invalid
 from limen.core.events import MAX_INT
 from limen.core.types import Action, Agreement, Asset, AssetClass, Grant, Person, Project, Tier, Vendor, Version, Workload
@@ -213,7 +213,20 @@ def _set_tier(state: State, change: c.TierSet) -> None:
     check_count("session_s", change.session_s)
     if change.export_bytes_day is not None:
         check_count("export_bytes_day", change.export_bytes_day)
-    tier = Tier(change.name, frozenset(change.granted_by), change.session_s, change.hardware_key, change.export_bytes_day)
+    floor = floor_of(change.name)
+    window_bytes = floor.window_bytes if change.window_bytes is None else change.window_bytes
+    window_s = floor.window_s if change.window_s is None else change.window_s
+    check_count("window_bytes", window_bytes)
+    check_count("window_s", window_s)
+    tier = Tier(
+        change.name,
+        frozenset(change.granted_by),
+        change.session_s,
+        change.hardware_key,
+        change.export_bytes_day,
+        window_bytes,
+        window_s,
+    )
     check_floor(tier)
     state.tiers.put(tier.name, tier)
 

@@ -11,23 +11,29 @@ from limen.core.errors import Denied, Invalid
 from limen.core.types import Tier
 
 HOUR: Final = 3_600
+MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 SHORTEST_SESSION_S: Final = 900  # AssumeRoleWithWebIdentity issues no shorter one
 
 BUILT_IN: Final[dict[str, Tier]] = {
     tier.name: tier
     for tier in (
-        Tier("open", frozenset({"owner", "data", "security"}), 12 * HOUR, hardware_key=False, export_bytes_day=None),
-        Tier("internal", frozenset({"owner", "security"}), 8 * HOUR, hardware_key=False, export_bytes_day=1024 * GIB),
-        Tier("confidential", frozenset({"owner", "security"}), HOUR, hardware_key=False, export_bytes_day=64 * GIB),
-        Tier("restricted", frozenset({"security"}), HOUR, hardware_key=True, export_bytes_day=8 * GIB),
+        Tier("open", frozenset({"owner", "data", "security"}), 12 * HOUR, False, None, 256 * MIB, 30),
+        Tier("internal", frozenset({"owner", "security"}), 8 * HOUR, False, 1024 * GIB, 64 * MIB, 10),
+        Tier("confidential", frozenset({"owner", "security"}), HOUR, False, 64 * GIB, 16 * MIB, 5),
+        Tier("restricted", frozenset({"security"}), HOUR, True, 8 * GIB, 0, 0),
     )
 }
 
 
+def floor_of(name: str) -> Tier:
+    """What a tier of this name may not fall below."""
+    return BUILT_IN.get(name, BUILT_IN["open"])
+
+
 def check_floor(tier: Tier) -> None:
     """Refuse a tier that asks for less than its floor does. Each message names the one control that is too low."""
-    floor = BUILT_IN.get(tier.name, BUILT_IN["open"])
+    floor = floor_of(tier.name)
     if not tier.granted_by:
         raise Invalid("granted_by", "names no role: nobody could sign a grant")
     if extra := sorted(tier.granted_by - floor.granted_by):
@@ -43,6 +49,12 @@ def check_floor(tier: Tier) -> None:
     if floor.export_bytes_day is not None and (tier.export_bytes_day is None or tier.export_bytes_day > floor.export_bytes_day):
         given = "no limit" if tier.export_bytes_day is None else str(tier.export_bytes_day)
         _below("export_bytes_day", f"{given} is more than {_floor(floor)} of {floor.export_bytes_day}")
+    for field, given_, most in (
+        ("window_bytes", tier.window_bytes, floor.window_bytes),
+        ("window_s", tier.window_s, floor.window_s),
+    ):
+        if given_ > most:
+            _below(field, f"{given_} is more than {_floor(floor)} of {most}")
 
 
 def _floor(floor: Tier) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal, NamedTuple
+
+REF_BYTES: Final = 16
 
 
 class Action(StrEnum):
@@ -27,7 +29,8 @@ class Tier:
 
     `granted_by`: the roles of which one must sign a grant. `session_s`: the longest session that may read it.
     `hardware_key`: a session must have been opened with a hardware-backed factor. `export_bytes_day`: the most one
-    person may take in one UTC day, or None for no limit.
+    person may take in one UTC day, or None for no limit. `window_bytes` and `window_s`: the most that one intent may cover
+    for later reads, and for how long; 0 means that every read waits for an intent of its own.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Tier:
     session_s: int
     hardware_key: bool
     export_bytes_day: int | None
+    window_bytes: int = 0
+    window_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +242,13 @@ class Side:
 
     subject: str
     classes: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+class SubjectKey(NamedTuple):
+    """The key that seals a subject's side records, and the random reference under which they lie: it names nobody."""
+
+    ref: bytes
+    key: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,11 @@ def _int(name: str, *, nullable: bool = False) -> sa.Column[int]:
     return sa.Column(name, Int, nullable=nullable)
 
 
+def _window(name: str) -> sa.Column[int]:
+    # A tier that was set before there were read windows has none.
+    return sa.Column(name, Int, nullable=False, server_default="0")
+
+
 def _to(name: str, target: str, *, nullable: bool = False) -> sa.Column[str]:
     return sa.Column(name, sa.Text(), sa.ForeignKey(f"{target}.id"), nullable=nullable)
 
@@ -84,7 +89,14 @@ WORKLOAD: Final = _table(
 PROJECT: Final = _table("project", _key("id"), _text("title"), _to("owner", "person"))
 ASSET_CLASS: Final = _table("asset_class", _key("id"), *_truth("vendors"))
 TIER: Final = _table(
-    "tier", _key("id"), _text("granted_by"), _int("session_s"), *_truth("hardware_key"), _int("export_bytes_day", nullable=True)
+    "tier",
+    _key("id"),
+    _text("granted_by"),
+    _int("session_s"),
+    *_truth("hardware_key"),
+    _int("export_bytes_day", nullable=True),
+    _window("window_bytes"),
+    _window("window_s"),
 )
 AGREEMENT: Final = _table(
     "agreement",

@@ -77,6 +77,9 @@ REFUSED = [
     (replace(TIER, export_bytes_day=None), Denied, "export_bytes_day: no limit is more than the floor"),
     (replace(TIER, export_bytes_day=1 << 40), Denied, "export_bytes_day: 1099511627776 is more than the floor"),
     (replace(TIER, export_bytes_day=-1), Invalid, "export_bytes_day: -1 is not between"),
+    (replace(TIER, window_bytes=(16 << 20) + 1), Denied, "window_bytes: 16777217 is more than the floor"),
+    (replace(TIER, window_s=6), Denied, "window_s: 6 is more than the floor of tier confidential of 5"),
+    (replace(TIER, window_bytes=-1), Invalid, "window_bytes: -1 is not between"),
     (replace(TIER, name="restricted", granted_by=("security",), hardware_key=False), Denied, "hardware_key: false is less"),
     (replace(TIER, name="own", granted_by=("anyone",)), Denied, "granted_by: lets anyone sign; the floor of tier open"),
     # agreements
