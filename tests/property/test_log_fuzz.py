@@ -7,8 +7,10 @@ import random
 import pytest
 
 from limen.core.errors import LimenError
-from limen.formats import checkpoint, merkle, note, tiles, tlogproof
+from limen.formats import checkpoint, merkle, note, tiles, tlogproof, witness
+from limen.formats.cosignature import Cosigner, CosignerKey
 from limen.formats.note import Signer, Verifier
+from limen.formats.tlogpolicy import Policy
 from limen.formats.tlogproof import Proof
 
 INPUTS = 100_000
@@ -20,6 +22,12 @@ PATH = merkle.inclusion_proof(4, 11, lambda start, end: merkle.root_of(LEAVES[st
 PROOF = Proof(4, tuple(PATH), NOTE, b"extra").encode()
 BUNDLE = tiles.encode_bundle([b"", b"one", b"two" * 40])
 TILE = tiles.encode_tile(LEAVES)
+WITNESSES = [Cosigner.ed25519(f"w.example/{i}", bytes([i] * 32)) for i in (1, 2, 3)]
+COSIGNATURE = WITNESSES[0].cosign(TEXT.encode(), 5)
+LINES = b"".join(note.line(one.cosign(TEXT.encode(), 5)) for one in WITNESSES)
+POLICY = f"log {SIGNER.vkey} http://log/\n" + "".join(f"witness W{i} {one.key.vkey}\n" for i, one in enumerate(WITNESSES))
+POLICY += "group both all W0 W1\ngroup most 1 both W2\nquorum most\n"
+REQUEST = witness.Request(4, tuple(PATH), NOTE).encode()
 PIECES = [b"\n", b"\n\n", "— ".encode(), b" ", b"=", b"+", b"0", b"\x00", b"\xff", b"\xff\xff", b"index 1", b"extra ", b"A" * 44]
 
 
@@ -71,6 +79,32 @@ def read_tile(raw):
     assert tiles.encode_tile(tiles.decode_tile(raw, 11)) == raw[: 11 * 32]
 
 
+def read_cosigner_key(raw):
+    CosignerKey.from_vkey(raw.decode("utf-8", "surrogateescape"))
+
+
+def read_cosignature(raw):
+    WITNESSES[0].key.verify(TEXT.encode(), raw)
+    assert raw == COSIGNATURE.blob
+
+
+def read_policy(raw):
+    assert Policy.read(raw) == Policy.read(raw.decode("utf-8", "surrogateescape"))
+
+
+def read_lines(raw):
+    assert b"".join(note.line(one) for one in witness.cosignatures(raw)) == raw
+
+
+def read_request(raw):
+    request = witness.decode(raw)
+    assert request.encode() == raw
+
+
+def read_recorded_size(raw):
+    assert b"%d\n" % witness.recorded_size(raw) == raw
+
+
 @pytest.mark.parametrize(
     ("read", "sample"),
     [
@@ -80,7 +114,14 @@ def read_tile(raw):
         (read_tile, TILE),
         (read_checkpoint, TEXT.encode()),
         (read_vkey, SIGNER.vkey.encode()),
+        (read_cosigner_key, WITNESSES[0].key.vkey.encode()),
+        (read_cosignature, COSIGNATURE.blob),
+        (read_policy, POLICY.encode()),
+        (read_lines, LINES),
+        (read_request, REQUEST),
+        (read_recorded_size, b"20852163\n"),
     ],
+    ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_whatever_bytes_come_only_our_errors_go_out(read, sample):
     rng = random.Random(f"limen {read.__name__}")

@@ -1,6 +1,7 @@
 """Proof files: an entry's index, its inclusion proof and the checkpoint, in one text. C2SP tlog-proof@v1.
 
-Pure. `Proof.verify` is the whole check that an auditor makes: the signature, then the path from the entry to the root.
+Pure. `Proof.verify` is the whole check that an auditor makes: the checkpoint under a policy, or under the log's key alone,
+then the path from the entry to the root.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from limen.core.errors import Invalid
 from limen.formats import checkpoint as checkpoints
 from limen.formats import merkle, note
+from limen.formats.tlogpolicy import Cosigned, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,12 +41,15 @@ class Proof:
         lines += [base64.b64encode(value).decode() for value in self.hashes]
         return "\n".join(lines).encode() + b"\n\n" + self.checkpoint
 
-    def verify(self, entry: bytes, verifiers: Sequence[note.Verifier]) -> tuple[str, int, bytes]:
-        """The verified checkpoint's origin, size and root; Invalid unless the entry is in that tree at `index`."""
-        text, _ = note.open_note(self.checkpoint, verifiers)
-        origin, size, root = checkpoints.decode(text)
-        merkle.verify_inclusion(self.index, size, merkle.leaf_hash(entry), self.hashes, root)
-        return origin, size, root
+    def verify(self, entry: bytes, trust: Policy | Sequence[note.Verifier]) -> Cosigned:
+        """The accepted checkpoint; Invalid unless the policy accepts it and the entry is in its tree at `index`.
+
+        A row of log keys stands for the policy that asks for the signature of one of them and for no witness.
+        """
+        policy = trust if isinstance(trust, Policy) else Policy.of_logs(trust)
+        accepted = policy.check(self.checkpoint)
+        merkle.verify_inclusion(self.index, accepted.size, merkle.leaf_hash(entry), self.hashes, accepted.root)
+        return accepted
 
 
 def decode(raw: bytes) -> Proof:

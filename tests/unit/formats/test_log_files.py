@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 
 from limen.core.errors import Invalid
 from limen.formats import checkpoint, merkle, note, tiles, tlogproof
+from limen.formats.cosignature import Cosigner
 from limen.formats.merkle import Frontier
 from limen.formats.note import Signer
+from limen.formats.tlogpolicy import Cosigned, Policy
 from limen.formats.tlogproof import Proof
 
 SIGNER = Signer("example.com/log", bytes(32))
@@ -157,7 +160,7 @@ def test_a_proof_survives_the_way_through_its_file_and_verifies(extra):
     proof = tlogproof.decode(a_proof(extra).encode())
 
     assert proof == a_proof(extra)
-    assert proof.verify(ENTRIES[17], [SIGNER.verifier])[:2] == (SIGNER.name, 300)
+    assert proof.verify(ENTRIES[17], [SIGNER.verifier]) == Cosigned(SIGNER.name, 300, merkle.root_of(LEAVES[:300]))
 
 
 def test_a_proof_of_another_entry_or_under_another_key_is_refused():
@@ -165,6 +168,31 @@ def test_a_proof_of_another_entry_or_under_another_key_is_refused():
         a_proof().verify(ENTRIES[18], [SIGNER.verifier])
     with pytest.raises(Invalid):
         a_proof().verify(ENTRIES[17], [Signer(SIGNER.name, bytes(range(32))).verifier])
+
+
+def test_a_proof_under_a_policy_needs_the_entry_and_the_quorum():
+    witness = Cosigner.mldsa44("witness.example/w", bytes([1] * 32))
+    policy = Policy.read(f"log {SIGNER.vkey}\nwitness W {witness.key.vkey}\nquorum W\n")
+    bare = a_proof()
+    line = witness.cosign(note.parse(bare.checkpoint)[0].encode(), 5)
+    proof = replace(bare, checkpoint=note.append_signature(bare.checkpoint, line.name, line.key_id, line.blob))
+
+    assert tlogproof.decode(proof.encode()).verify(ENTRIES[17], policy).cosigners == (("W", 5),)
+    with pytest.raises(Invalid, match="no quorum"):
+        bare.verify(ENTRIES[17], policy)
+    with pytest.raises(Invalid, match="does not lead to the root"):
+        proof.verify(ENTRIES[18], policy)
+
+
+def test_a_proof_under_no_key_is_refused():
+    with pytest.raises(Invalid, match="no trusted key"):
+        a_proof().verify(ENTRIES[17], [])
+
+
+def test_the_key_of_one_log_does_not_speak_for_another():
+    text = checkpoint.encode("example.com/another", 1, LEAVES[0])
+    with pytest.raises(Invalid, match="does not name the log"):
+        Proof(0, (), note.sign(text, SIGNER)).verify(ENTRIES[0], [SIGNER.verifier])
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,48 @@ def test_a_malformed_vkey_is_refused(vkey):
         Verifier.from_vkey(vkey)
 
 
+def test_a_signature_is_appended_once_and_leaves_the_note_as_it_was():
+    raw = note.sign("text\n", ALICE)
+    bobs = BOB.signature(b"text\n")
+
+    both = note.append_signature(raw, BOB.name, BOB.verifier.key_id, bobs)
+
+    assert both.startswith(raw)
+    assert [s.name for s in note.open_note(both, [ALICE.verifier, BOB.verifier])[1]] == [ALICE.name, BOB.name]
+    assert note.append_signature(both, BOB.name, BOB.verifier.key_id, bobs) == both
+
+
+@pytest.mark.parametrize(("name", "key_id", "blob"), [("two words", bytes(4), b"1"), ("n", bytes(3), b"1"), ("n", bytes(4), b"")])
+def test_a_signature_that_makes_no_line_is_not_appended(name, key_id, blob):
+    with pytest.raises(Invalid):
+        note.append_signature(note.sign("text\n", ALICE), name, key_id, blob)
+
+
+def test_a_signature_is_not_appended_to_what_is_no_note_or_past_its_limits():
+    with pytest.raises(Invalid):
+        note.append_signature(b"text\n", BOB.name, bytes(4), b"1")
+    raw = note.sign("text\n", ALICE)
+    for number in range(note.MAX_SIGNATURES - 1):
+        raw = note.append_signature(raw, BOB.name, bytes(4), bytes([number + 1]))
+    with pytest.raises(Invalid, match="more than 64"):
+        note.append_signature(raw, BOB.name, bytes(4), b"one more")
+
+
+def test_two_trusted_keys_that_a_line_cannot_tell_apart_are_refused():
+    twin = Verifier(ALICE.name, ALICE.verifier.key_id, BOB.verifier.public_key)
+    raw = note.sign("text\n", ALICE)
+
+    with pytest.raises(Invalid, match="share the name"):
+        note.open_note(raw, [ALICE.verifier, twin])
+    assert note.open_note(raw, [ALICE.verifier, ALICE.verifier])
+
+
+def test_signature_lines_alone_are_read_as_those_of_a_note():
+    raw = note.sign("text\n", ALICE) + signature_line(note.sign("text\n", BOB)).encode()
+
+    assert note.parse_lines(signature_line(raw).encode()) == note.parse(raw)[1]
+
+
 def test_only_a_text_that_ends_in_a_newline_is_signed():
     with pytest.raises(Invalid):
         note.sign("text", ALICE)
