@@ -22,7 +22,7 @@ from limen.core.types import Action, Client, Session, Side
 from limen.custody import who
 from limen.identity.live import Pause
 from limen.identity.sessions import new_access_key
-from limen.ledger.scribe import open_side, side_subject
+from limen.ledger.scribe import open_side, side_ref
 from limen.store.blobs import write_atomically
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Authority:
             places=getattr(changes, "places", ()),
         )
 
-    def _write(self, change: Change, by: str) -> tuple[bytes, bytes | None]:
+    def _write(self, change: Change, by: str) -> tuple[bytes, dict[str, bytes] | None]:
         fields = {**change.public(self.pseudonym), "by": by}
         side = Side(change.sealed_for or GATEWAY, {"change": change.to_clear()})
         return self._custody.scribe.write(change.kind, fields, side)
@@ -116,9 +116,9 @@ class Authority:
             entry = decode(raw)
             if entry["kind"] not in CHANGES:
                 continue
-            sides = sides or dict(custody.ledger.sides(start, custody.ledger.head().size))
+            sides = sides or {i: side for i, _, side in custody.ledger.sides(start, custody.ledger.head().size)}
             side = sides[index]
-            clear = open_side(side, raw, custody.catalog.subject_key(side_subject(side)))["change"]
+            clear = open_side("change", side, raw, custody.catalog.key_under(side_ref(side))).value
             custody.catalog.apply(from_clear(entry["kind"], clear), index=index, at=entry["at"] // 1_000_000)
             applied += 1
         for person in custody.catalog.snapshot.holders():

@@ -59,7 +59,7 @@ def acknowledgement(receipt):
 
 async def append_for_ever(ledger, name, *, acknowledgements, ready):
     for number in range(1 << 40):
-        receipt = await ledger.append(entry(task=name, number=number), b"side" if number % 3 == 0 else None)
+        receipt = await ledger.append(entry(task=name, number=number), {"network": b"side"} if number % 3 == 0 else None)
         os.write(acknowledgements, acknowledgement(receipt))
         if number == name == 0:
             os.write(ready, b".")

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from limen.catalog.rows import STORED, load, made
 from limen.catalog.snapshot import Ordered, Snapshot
 from limen.core.errors import Conflict, NotFound
+from limen.core.types import REF_BYTES, SubjectKey
 from limen.db.engine import open_engine
 from limen.db.tables import APPLIED, SUBJECT_KEY
 
@@ -37,12 +38,17 @@ class Catalog:
     """Vendors, people, projects, assets and grants, as the ledger's authority entries made them."""
 
     def __init__(
-        self, engine: sa.Engine, snapshot: Snapshot, keys: dict[str, bytes | None], random: Callable[[int], bytes]
+        self,
+        engine: sa.Engine,
+        snapshot: Snapshot,
+        keys: dict[str, tuple[bytes, bytes | None]],
+        random: Callable[[int], bytes],
     ) -> None:
         self.snapshot = snapshot
         self._engine = engine
         self._random = random
-        self._keys = keys  # None: erased. Guarded by _making; reads need no lock
+        self._keys = keys  # (ref, key); key None: erased. Guarded by _making; reads need no lock
+        self._holders = {ref: holder for holder, (ref, _) in keys.items()}  # guarded likewise
         self._making = threading.Lock()
 
     @classmethod
@@ -51,7 +57,7 @@ class Catalog:
         engine = open_engine(url)
         with engine.connect() as connection:
             applied = connection.execute(sa.select(APPLIED.c.entry)).scalar_one()
-            keys = {row.holder: row.key for row in connection.execute(sa.select(SUBJECT_KEY))}
+            keys = {row.holder: (row.ref, row.key) for row in connection.execute(sa.select(SUBJECT_KEY))}
             return cls(engine, Snapshot(applied, load(connection)), keys, random)
 
     @property
@@ -75,39 +81,55 @@ class Catalog:
             _store(connection, after.state, before.state, due)
         self.snapshot = after
 
-    def subject_key(self, holder: str) -> bytes:
-        """The 32-byte key that seals a subject's side records; made, and durable, at first use. NotFound once erased."""
+    def subject_key(self, holder: str) -> SubjectKey:
+        """The key that seals a subject's side records, and its reference; made, and durable, at first use.
+
+        NotFound once it is erased.
+        """
         if holder not in self._keys:
             self.make_subject_keys([holder])
-        key = self._keys[holder]
+        ref, key = self._keys[holder]
         if key is None:
             raise NotFound(f"the key of {holder}: it was erased")
-        return key
+        return SubjectKey(ref, key)
+
+    def key_under(self, ref: bytes) -> bytes:
+        """The key of the side records that carry this reference. NotFound if it was erased, or was never made here."""
+        holder = self._holders.get(ref)
+        if holder is None:
+            raise NotFound(
+                "the key of a side record: control.db does not hold it; restore the control.db that goes with this log"
+            )
+        return self.subject_key(holder).key
 
     def make_subject_keys(self, holders: Iterable[str]) -> None:
         """Make the keys that are missing, in one transaction: before an import, so that it does not pay a commit each."""
         with self._making:
-            made = {holder: self._random(SUBJECT_KEY_BYTES) for holder in dict.fromkeys(holders) if holder not in self._keys}
+            missing = [holder for holder in dict.fromkeys(holders) if holder not in self._keys]
+            made = {holder: (self._random(REF_BYTES), self._random(SUBJECT_KEY_BYTES)) for holder in missing}
             if made:
                 with self._engine.begin() as connection:
-                    connection.execute(SUBJECT_KEY.insert(), [{"holder": h, "key": k} for h, k in made.items()])
+                    rows = [{"holder": holder, "ref": ref, "key": key} for holder, (ref, key) in made.items()]
+                    connection.execute(SUBJECT_KEY.insert(), rows)
+                self._holders.update({ref: holder for holder, (ref, _) in made.items()})
                 self._keys.update(made)
 
     def erase_subject_key(self, holder: str) -> None:
         """Destroy a subject's key for good: their side records can't be opened again, and every proof still holds."""
         with self._making:
-            if self._keys.get(holder) is None:
+            ref, key = self._keys.get(holder, (b"", None))
+            if key is None:
                 raise NotFound(f"the key of {holder}")
             with self._engine.begin() as connection:
                 connection.execute(SUBJECT_KEY.update().where(SUBJECT_KEY.c.holder == holder).values(key=None))
-            self._keys[holder] = None
+            self._keys[holder] = (ref, None)
 
     def pseudonym(self, holder: str, project: str) -> str:
         """What entries of one project call somebody: HMAC-SHA256 of the project's id under their subject key.
 
         Nobody can link the pseudonyms of two projects without that key, and with the key gone nobody can at all.
         """
-        code = hmac.digest(self.subject_key(holder), b"limen pseudonym v1\0" + project.encode(), hashlib.sha256)
+        code = hmac.digest(self.subject_key(holder).key, b"limen pseudonym v1\0" + project.encode(), hashlib.sha256)
         return f"p-{code.hex()[:PSEUDONYM_HEX]}"
 
     def close(self) -> None:

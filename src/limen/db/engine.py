@@ -1,7 +1,7 @@
 """Opens the control database and brings its tables up to date.
 
-SQLite runs in WAL mode with foreign keys on and synchronous=FULL: what `apply` returned from is on the disk. Any other
-URL is handed to SQLAlchemy as it is.
+SQLite runs in WAL mode with foreign keys on and synchronous=FULL: what `apply` returned from is on the disk; and with
+secure_delete on: what is deleted is overwritten. Any other URL is handed to SQLAlchemy as it is.
 """
 
 from __future__ import annotations
@@ -61,6 +61,6 @@ def _own_alone(path: str | None) -> None:
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: Any) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON", f"busy_timeout={_BUSY_MS}"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

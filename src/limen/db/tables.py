@@ -73,6 +73,7 @@ PERSON: Final = _table(
     _text("roles"),
     _text("copy_id"),  # not unique: a person who is enrolled again keeps it
     _int("ended_at", nullable=True),
+    _int("erased_at", nullable=True),
     _one_active("person"),
 )
 WORKLOAD: Final = _table(
@@ -84,6 +85,7 @@ WORKLOAD: Final = _table(
     _to("sponsor", "person"),
     _text("copy_id"),
     _int("ended_at", nullable=True),
+    _int("erased_at", nullable=True),
     _one_active("workload"),
 )
 PROJECT: Final = _table("project", _key("id"), _text("title"), _to("owner", "person"))
@@ -141,11 +143,23 @@ GRANT: Final = _table(
 APPLIED: Final = _table(
     "applied", sa.Column("id", Int, primary_key=True, autoincrement=False), sa.CheckConstraint("id = 1", name="single")
 )
-# The key that seals a person's side records. An erased one keeps its row, so that it can never be made anew.
+# The key that seals a person's side records, and the random reference under which these lie. An erased key keeps its row,
+# so that it can never be made anew.
 SUBJECT_KEY: Final = sa.Table(
     "subject_key",
     METADATA,
     _key("holder"),
+    sa.Column("ref", sa.LargeBinary(), nullable=False, unique=True),
     sa.Column("key", sa.LargeBinary(), nullable=True),
     sqlite_strict=True,
 )
+# What entries call an erased person, kept because nobody can compute it any more. Without it their accesses would be nobody's.
+PSEUDONYM: Final = sa.Table("pseudonym", METADATA, _key("holder"), _key("project"), _text("code"), sqlite_strict=True)
+LEGAL_HOLD: Final = _table(
+    "legal_hold",
+    sa.Column("id", sa.Text(), sa.ForeignKey("person.id"), primary_key=True),
+    _int("since"),
+    _int("lifted_at", nullable=True),
+)
+# Who was erased, and whether every place has been swept since; start-up finishes one that has not.
+ERASURE: Final = _table("erasure", sa.Column("id", sa.Text(), sa.ForeignKey("person.id"), primary_key=True), *_truth("swept"))

@@ -8,6 +8,7 @@ the bytes (`store`, `sqlite`). Entries are opaque here; `scribe` writes them.
 from __future__ import annotations
 
 import asyncio
+from operator import methodcaller
 from typing import TYPE_CHECKING, Self
 
 from limen.core.errors import LedgerUnavailable, TamperDetected
@@ -17,7 +18,7 @@ from limen.ledger.sequencer import Request, Sequencer
 from limen.ledger.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from limen.core.types import Checkpoint, Receipt
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 DATABASE = "ledger.db"
 PUBLISHED = "log"
 CLOSE_S = 10.0
+DELETED_AT_ONCE = 1_000
+FORGET_TRIES = 20  # each waits a quarter of a second for a reader
 
 
 class Ledger:
@@ -73,14 +76,14 @@ class Ledger:
 
     # --- writing
 
-    async def append(self, entry: bytes, side: bytes | None = None) -> Receipt:
-        """Make one entry durable, with its side record; on return it is on disk under a signed checkpoint.
+    async def append(self, entry: bytes, side: Mapping[str, bytes] | None = None) -> Receipt:
+        """Make one entry durable, with its side records by class; on return it is on disk under a signed checkpoint.
 
         LedgerUnavailable means that it can't be told: the entry may be in the log or not. Not idempotent.
         """
         return (await self.append_all([(entry, side)]))[0]
 
-    async def append_all(self, entries: Sequence[tuple[bytes, bytes | None]]) -> list[Receipt]:
+    async def append_all(self, entries: Sequence[tuple[bytes, Mapping[str, bytes] | None]]) -> list[Receipt]:
         """Make entries durable together, at consecutive indexes: all, or none. Otherwise as `append`."""
         if any(len(entry) > MAX_ENTRY for entry, _ in entries):
             raise RuntimeError(f"an entry of more than {MAX_ENTRY} bytes")
@@ -126,6 +129,19 @@ class Ledger:
                 LedgerUnavailable(f"no commit within {self._deadline_s} s", next_step="look at the disk of the data directory")
             )
 
+    async def delete_sides(self, sides: Sequence[tuple[int, str]]) -> None:
+        """Delete side records by index and class, between commits; durable on return, and zeros in their place. Idempotent."""
+        for start in range(0, len(sides), DELETED_AT_ONCE):
+            delete = methodcaller("delete_sides", sides[start : start + DELETED_AT_ONCE])
+            await asyncio.wrap_future(self._sequencer.chore(delete))
+
+    async def forget(self) -> bool:
+        """Give up every older state of the database's pages; False if somebody reads for so long that it can't be done."""
+        for _ in range(FORGET_TRIES):
+            if await asyncio.wrap_future(self._sequencer.chore(methodcaller("forget"))):
+                return True
+        return False
+
     async def close(self) -> None:
         """Commit and publish what is queued, and close the database. Nothing may be appended afterwards."""
         await asyncio.to_thread(self._sequencer.close, timeout_s=CLOSE_S)
@@ -149,9 +165,13 @@ class Ledger:
         size = self.head().size
         return self._store.entries(start, size if end is None else min(end, size))
 
-    def sides(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-        """Sealed side records of start <= index < end, in order; entries without one are left out."""
+    def sides(self, start: int, end: int) -> Iterator[tuple[int, str, bytes]]:
+        """Sealed side records of start <= index < end, by index and class, in order."""
         return self._store.sides(start, min(end, self.head().size))
+
+    def side_heads(self, start: int, end: int) -> Iterator[tuple[int, str, bytes]]:
+        """The same, but only how each record begins: enough for `scribe.side_ref`."""
+        return self._store.side_heads(start, min(end, self.head().size))
 
     def first_since(self, at_us: int) -> int:
         """An index from which on to read for everything that happened at `at_us` or later. May be early, never late."""

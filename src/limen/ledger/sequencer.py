@@ -14,8 +14,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from limen.core.errors import Conflict, Invalid, LedgerUnavailable, TamperDetected
 from limen.core.types import Checkpoint, Receipt
@@ -26,10 +27,12 @@ from limen.ledger.store import Batch, Head
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from limen.formats.note import Signer, Verifier
     from limen.ledger.store import Store, Writer
+
+T = TypeVar("T")
 
 MAX_BATCH_BYTES: Final = 8 << 20
 MAX_WAITING_BYTES: Final = 64 << 20
@@ -45,14 +48,14 @@ class Request:
     queued, below which its entries can't come to lie.
     """
 
-    entries: Sequence[tuple[bytes, bytes | None]]
+    entries: Sequence[tuple[bytes, Mapping[str, bytes] | None]]
     future: asyncio.Future[list[Receipt]] | None = None
     low_water: int = 0
     floor: int = 0
     weight: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.weight = sum(len(entry) + len(side or b"") for entry, side in self.entries)
+        self.weight = sum(len(entry) + (sum(map(len, side.values())) if side else 0) for entry, side in self.entries)
 
     @property
     def abandoned(self) -> bool:
@@ -68,8 +71,9 @@ class Sequencer:
         self._signer = signer
         self._now = now
         self._committed = committed
-        self._change = threading.Condition()  # guards the four below
+        self._change = threading.Condition()  # guards the five below
         self._waiting: deque[Request] = deque()
+        self._chores: deque[tuple[Callable[[Writer], Any], Future[Any]]] = deque()
         self._waiting_bytes = 0
         self._pending: dict[Request, None] = {}  # with a future, and not known to have been claimed or dropped; oldest first
         self._low_water_cap: int | None = None  # from here on, entries landed or were lost that nobody answers for
@@ -111,6 +115,16 @@ class Sequencer:
             bounds = [self.head.size, low_water, oldest.floor if oldest else None, self._low_water_cap]
             self._queue(Request([(entry, None)], low_water=min(bound for bound in bounds if bound is not None)))
 
+    def chore(self, work: Callable[[Writer], T]) -> Future[T]:
+        """Queue work on the writer that adds no entry, for its turn between two commits; keep it short, they wait for it."""
+        future: Future[T] = Future()
+        with self._change:
+            if self._refusal is not None or self._closing:
+                raise _stopped(self._refusal) if self._refusal else LedgerUnavailable("it is closed")
+            self._chores.append((work, future))
+            self._change.notify()
+        return future
+
     def claimed(self, request: Request) -> None:
         """The request's receipts have reached its caller, who from now on answers for its intents."""
         with self._change:
@@ -149,7 +163,9 @@ class Sequencer:
     def _run(self) -> None:
         while (requests := self._take()) is not None:
             try:
-                self._commit(requests)
+                if requests:
+                    self._commit(requests)
+                self._do_chore()
             except (LedgerUnavailable, Conflict) as e:
                 self._fail(requests, e)
                 if not self._recovered():
@@ -162,14 +178,14 @@ class Sequencer:
                 self.stop(TamperDetected(f"the sequencer met an error that it does not know: {e!r}"))
 
     def _take(self) -> list[Request] | None:
-        """Everything that waits, up to one batch; None when it is over."""
+        """Everything that waits, up to one batch, or nothing if there is a chore; None when it is over."""
         with self._change:
-            while not (self._waiting or self._closing or self._refusal):
+            while not (self._waiting or self._chores or self._closing or self._refusal):
                 self._change.wait()
             if self._refusal is not None:
                 self._refuse_all(_stopped(self._refusal))
                 return None
-            if not self._waiting:
+            if not (self._waiting or self._chores):
                 return None
             taken: list[Request] = []
             weight = 0
@@ -183,6 +199,18 @@ class Sequencer:
                 taken.append(request)
             return taken
 
+    def _do_chore(self) -> None:
+        """One chore, if any waits. A failure is its caller's, and ours: after it the writer is not to be trusted."""
+        with self._change:
+            if not self._chores:
+                return
+            work, future = self._chores.popleft()
+        try:
+            future.set_result(work(self._writer))
+        except Exception as e:
+            future.set_exception(_unavailable(e))
+            raise
+
     def _commit(self, requests: Sequence[Request]) -> None:
         """Stage, sign, commit, and only then release."""
         old = self.head
@@ -191,7 +219,7 @@ class Sequencer:
             leaves = [leaf_hash(entry) for entry in entries]
             head = self._next_head(old, leaves, max(request.low_water for request in requests))
             sides = [side for request in requests for _, side in request.entries]
-            records = [(index, side) for index, side in enumerate(sides, old.size) if side is not None]
+            records = [(i, name, side[name]) for i, side in enumerate(sides, old.size) if side for name in sorted(side)]
             self._unknown = head, requests
             self._writer.append(Batch(old.size, entries, records), after=old, head=head)
             self._unknown = None
@@ -239,6 +267,8 @@ class Sequencer:
         self._waiting = deque(request for request in self._waiting if request.future is None)
         self._waiting_bytes = sum(request.weight for request in self._waiting)
         self._fail(waiting, error)
+        while self._chores:
+            self._chores.popleft()[1].set_exception(_unavailable(error))
 
     # --- after a failure
 

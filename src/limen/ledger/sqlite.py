@@ -20,11 +20,11 @@ from limen.formats.merkle import Frontier
 from limen.ledger.store import Batch, Head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 PAGE: Final = 1024
-_SCHEMA_VERSION: Final = 1
+_SCHEMA_VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS head (
     origin TEXT NOT NULL PRIMARY KEY,
@@ -36,7 +36,9 @@ CREATE TABLE IF NOT EXISTS head (
     committed_at INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS entry (idx INTEGER PRIMARY KEY, committed_at INTEGER NOT NULL, raw BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS side (idx INTEGER PRIMARY KEY, raw BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS side (
+    idx INTEGER NOT NULL, class TEXT NOT NULL, raw BLOB NOT NULL, PRIMARY KEY (idx, class)
+) STRICT, WITHOUT ROWID;
 """
 _READ_HEAD: Final = """
 SELECT size, root, frontier, note, low_water, committed_at, (SELECT max(idx) FROM entry) FROM head WHERE origin = :origin
@@ -51,9 +53,13 @@ UPDATE head SET size = :size, root = :root, frontier = :frontier, note = :note, 
 WHERE origin = :origin AND size = :old_size AND root = :old_root
 """
 _ADD_ENTRY: Final = "INSERT INTO entry (idx, committed_at, raw) VALUES (:idx, :at, :raw)"
-_ADD_SIDE: Final = "INSERT INTO side (idx, raw) VALUES (:idx, :raw)"
+_ADD_SIDE: Final = "INSERT INTO side (idx, class, raw) VALUES (:idx, :class, :raw)"
+_DELETE_SIDE: Final = "DELETE FROM side WHERE idx = :idx AND class = :class"
 _READ_ENTRIES: Final = "SELECT idx, raw FROM entry WHERE idx >= :start AND idx < :end ORDER BY idx LIMIT :page"
-_READ_SIDES: Final = "SELECT idx, raw FROM side WHERE idx >= :start AND idx < :end ORDER BY idx LIMIT :page"
+_READ_SIDES: Final = """
+SELECT idx, class, raw FROM side WHERE (idx, class) > (:start, :class) AND idx < :end ORDER BY idx, class LIMIT :page
+"""
+_READ_SIDE_HEADS: Final = _READ_SIDES.replace("raw", "substr(raw, 1, 17)")  # store.HEAD_BYTES
 _READ_TIME: Final = "SELECT committed_at FROM entry WHERE idx = :idx"
 _READ_LAST: Final = "SELECT max(idx) FROM entry"
 _BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -82,7 +88,11 @@ class SqliteStore:
         with _translated("create ledger.db"), closing(_connect(self._path, "rwc")) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in {0, _SCHEMA_VERSION}:
-                raise Invalid("ledger.db", f"has schema {version}; this limen reads {_SCHEMA_VERSION}")
+                raise Invalid(
+                    "ledger.db",
+                    f"has schema {version}, and this limen reads schema {_SCHEMA_VERSION} only;"
+                    " open it with the limen that wrote it, or begin a new data directory",
+                )
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION};")
 
@@ -94,9 +104,13 @@ class SqliteStore:
         """Committed entries, in short reads, so that a slow reader never holds the write-ahead log back."""
         return self._pages(_READ_ENTRIES, start, end)
 
-    def sides(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    def sides(self, start: int, end: int) -> Iterator[tuple[int, str, bytes]]:
         """Side records, in short reads."""
-        return self._pages(_READ_SIDES, start, end)
+        return self._side_pages(_READ_SIDES, start, end)
+
+    def side_heads(self, start: int, end: int) -> Iterator[tuple[int, str, bytes]]:
+        """How side records begin, in short reads."""
+        return self._side_pages(_READ_SIDE_HEADS, start, end)
 
     def first_since(self, at: int) -> int | None:
         """Binary search: commit times never run backwards along the log."""
@@ -129,6 +143,16 @@ class SqliteStore:
                     return
                 start = rows[-1][0] + 1
 
+    def _side_pages(self, query: str, start: int, end: int) -> Iterator[tuple[int, str, bytes]]:
+        name = ""  # before every class
+        with _translated("read"), closing(_connect(self._path, self._reading)) as connection:
+            while start < end:
+                rows = connection.execute(query, {"start": start, "class": name, "end": end, "page": PAGE}).fetchall()
+                yield from rows
+                if len(rows) < PAGE:
+                    return
+                start, name = rows[-1][0], rows[-1][1]
+
 
 class SqliteWriter:
     """The writing connection. Made by one thread and then used by another, never by two at once."""
@@ -147,7 +171,8 @@ class SqliteWriter:
                 raise
 
     def _prepare(self) -> None:
-        for pragma in ("synchronous = FULL", "busy_timeout = 250", "trusted_schema = OFF"):
+        # secure_delete: what is deleted is overwritten with zeros; erasure and expiry stand on it.
+        for pragma in ("synchronous = FULL", "busy_timeout = 250", "trusted_schema = OFF", "secure_delete = ON"):
             self._connection.execute(f"PRAGMA {pragma}")
         if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             raise Invalid("ledger.db", "is not in WAL mode; was it edited by hand?")
@@ -171,7 +196,8 @@ class SqliteWriter:
                 rows = [{"idx": idx, "at": at, "raw": raw} for idx, raw in enumerate(batch.entries, batch.start)]
                 self._connection.executemany(_ADD_ENTRY, rows)
                 if batch.sides:
-                    self._connection.executemany(_ADD_SIDE, [{"idx": idx, "raw": raw} for idx, raw in batch.sides])
+                    sides = [{"idx": idx, "class": name, "raw": raw} for idx, name, raw in batch.sides]
+                    self._connection.executemany(_ADD_SIDE, sides)
                 execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
@@ -181,6 +207,24 @@ class SqliteWriter:
             raise LedgerUnavailable(
                 "ledger.db was moved, replaced or deleted while limen runs", next_step="put it back; limen then goes on"
             )
+
+    def delete_sides(self, sides: Sequence[tuple[int, str]]) -> None:
+        """One transaction; the freed bytes are zeros (`secure_delete`)."""
+        execute = self._connection.execute
+        with _translated("delete side records"):
+            execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.executemany(_DELETE_SIDE, [{"idx": idx, "class": name} for idx, name in sides])
+                execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    execute("ROLLBACK")
+                raise
+
+    def forget(self) -> bool:
+        """Move every frame into the database file and cut the write-ahead log to nothing."""
+        with _translated("truncate the write-ahead log"):
+            return not self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
     def _swap_head(self, after: Head | None, head: Head) -> None:
         swap = _FIRST_HEAD if after is None else _NEXT_HEAD

@@ -8,13 +8,15 @@ control of every crash test.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from limen.core.types import Checkpoint
     from limen.formats.merkle import Frontier
+
+HEAD_BYTES: Final = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,11 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Entries that become durable together. `sides` are side records by index; most entries have none."""
+    """Entries that become durable together. `sides` are side records by index and class; most entries have none."""
 
     start: int
     entries: Sequence[bytes]
-    sides: Sequence[tuple[int, bytes]] = ()
+    sides: Sequence[tuple[int, str, bytes]] = ()
 
 
 class Writer(Protocol):
@@ -56,6 +58,12 @@ class Writer(Protocol):
         Conflict if the stored head is not `after`: nothing was written. LedgerUnavailable means *unknown*: the batch may
         be stored or not, so the caller must open a new writer and read the head before it appends again. Not idempotent.
         """
+
+    def delete_sides(self, sides: Sequence[tuple[int, str]]) -> None:
+        """Delete side records by index and class, and overwrite what they were. Durable on return. Idempotent."""
+
+    def forget(self) -> bool:
+        """Give up every older state of a page that is kept for recovery; False while a reader needs one. Idempotent."""
 
     def close(self) -> None:
         """Give the connection back; never raises. Idempotent."""
@@ -73,8 +81,11 @@ class Store(Protocol):
     def entries(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
         """Committed entries with start <= index < end, in order; ends early where they do. Any thread."""
 
-    def sides(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-        """Side records of entries with start <= index < end, in order. Any thread."""
+    def sides(self, start: int, end: int) -> Iterator[tuple[int, str, bytes]]:
+        """Side records of entries with start <= index < end, by index and class, in order. Any thread."""
+
+    def side_heads(self, start: int, end: int) -> Iterator[tuple[int, str, bytes]]:
+        """The same, but only the first HEAD_BYTES of each record: enough to tell whose it is. Any thread."""
 
     def first_since(self, at: int) -> int | None:
         """The first index that was committed at `at` (seconds) or later, or None. Any thread."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import threading
 
 import pytest
 
-from limen.core.errors import LedgerUnavailable
+from limen.core.errors import Invalid, LedgerUnavailable
 from limen.formats import checkpoint, merkle, note
 from limen.formats.note import Signer
 from limen.ledger.ledger import Ledger
@@ -115,12 +117,90 @@ def test_nothing_is_released_before_the_commit_has_returned(bent, make_entry):
 def test_side_records_lie_beside_their_entries(world, make_entry):
     async def scene(ledger):
         await ledger.append(make_entry("plain"))
-        await ledger.append(make_entry("with"), b"sealed")
-        await ledger.append_all([(make_entry("a"), b"A"), (make_entry("b"), None), (make_entry("c"), b"C")])
-        assert list(ledger.sides(0, 5)) == [(1, b"sealed"), (2, b"A"), (4, b"C")]
-        assert list(ledger.sides(2, 4)) == [(2, b"A")]
+        await ledger.append(make_entry("with"), {"network": b"sealed", "identity": b"too"})
+        await ledger.append_all(
+            [(make_entry("a"), {"network": b"A"}), (make_entry("b"), None), (make_entry("c"), {"order": b"C"})]
+        )
+        assert list(ledger.sides(0, 5)) == [
+            (1, "identity", b"too"),
+            (1, "network", b"sealed"),
+            (2, "network", b"A"),
+            (4, "order", b"C"),
+        ]
+        assert list(ledger.sides(2, 4)) == [(2, "network", b"A")]
 
     world.run(scene)
+
+
+def test_side_records_come_back_in_order_over_many_pages(world, make_entry):
+    async def scene(ledger):
+        await ledger.append_all([(make_entry(str(i)), {"b": bytes(40), "a": b"x" * 40}) for i in range(1500)])
+        whole, heads = list(ledger.sides(0, 1500)), list(ledger.side_heads(0, 1500))
+        assert [(index, name) for index, name, _ in whole] == [(i, name) for i in range(1500) for name in ("a", "b")]
+        assert heads == [(index, name, raw[:17]) for index, name, raw in whole]
+
+    world.run(scene)
+
+
+def test_deleted_side_records_leave_no_byte_in_the_database(world, make_entry):
+    def anywhere(needle):
+        return any(needle in path.read_bytes() for path in world.path.rglob("*") if path.is_file())
+
+    async def scene(ledger):
+        sides = [{"network": b"gone %03d" % i * 9, "order": b"kept %03d" % i * 9} for i in range(300)]
+        await ledger.append_all([(make_entry(str(i)), side) for i, side in enumerate(sides)])
+        assert anywhere(b"gone 007")
+        await ledger.delete_sides([(i, "network") for i in range(300)])
+        assert anywhere(b"gone 007"), "the write-ahead log keeps it until it is cut"
+        assert await ledger.forget()
+        assert not anywhere(b"gone")
+        assert anywhere(b"kept 007")
+        assert {name for _, name, _ in ledger.sides(0, 300)} == {"order"}
+        await ledger.delete_sides([(7, "network")])
+        await ledger.append(make_entry("on it goes"))
+
+    world.run(scene)
+    world.verify()
+
+
+def test_control_without_secure_delete_the_same_search_finds_them(bent, make_entry):
+    world = bent(lambda _, proceed: proceed())
+
+    def anywhere(needle):
+        return any(needle in path.read_bytes() for path in world.path.rglob("*") if path.is_file())
+
+    async def scene(ledger):
+        world.store.writers[-1]._connection.execute("PRAGMA secure_delete = OFF")
+        await ledger.append_all([(make_entry(str(i)), {"network": b"gone %03d" % i * 9}) for i in range(300)])
+        await ledger.delete_sides([(i, "network") for i in range(300)])
+        assert await ledger.forget()
+        assert anywhere(b"gone")
+
+    world.run(scene)
+
+
+def test_a_reader_in_the_way_of_forgetting_is_reported_and_stops_nothing(world, make_entry, monkeypatch):
+    monkeypatch.setattr("limen.ledger.ledger.FORGET_TRIES", 2)
+
+    async def scene(ledger):
+        await ledger.append(make_entry("one"), {"network": b"x"})
+        with contextlib.closing(sqlite3.connect(world.path / "ledger.db", isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM head").fetchall()
+            await ledger.delete_sides([(0, "network")])
+            assert not await ledger.forget()
+            await ledger.append(make_entry("two"))
+        assert await ledger.forget()
+
+    world.run(scene)
+
+
+def test_a_database_of_an_older_schema_is_refused_in_one_sentence(world):
+    world.fill(1)
+    with contextlib.closing(sqlite3.connect(world.path / "ledger.db")) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    with pytest.raises(Invalid, match=r"has schema 1, and this limen reads schema 2 only; open it with the limen that wrote it"):
+        world.fill(1)
 
 
 def test_an_entry_that_nobody_waits_for_is_there_after_a_flush_and_published(world, make_entry):
