@@ -1,0 +1,285 @@
+"""The guard against a log that was set back: before anything is signed, every trace of what the log was must agree.
+
+Traces are the published checkpoint, high-water notes (C2SP signed notes: `DATA/high-water`, and a second place that a
+restored disk does not take back with it), and whatever an alarm has brought up: a witness's record, a receipt. Whoever
+finds the log behind one of them, or another log, raises an alarm; `DATA/alarm.json` keeps it, and nothing is signed until
+the log again holds what the evidence shows, or a new epoch says what is lost.
+
+High-water notes follow the published checkpoint on a thread of their own, at most `PACE_S` behind: synced, replaced
+whole, and never turned back. A place that can't be written holds nothing up; `trouble` says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from limen.core.errors import Conflict, Invalid, LimenError, NotFound, TamperDetected
+from limen.ledger.evidence import NEXT_STEP, Evidence, contradiction, roots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from limen.core.types import Checkpoint
+    from limen.formats.note import Verifier
+    from limen.ledger.proofs import Published
+    from limen.ledger.store import Head, Store
+
+HIGH_WATER: Final = "high-water"
+ALARM: Final = "alarm.json"
+UNFINISHED: Final = "epoch.next"  # an epoch that was begun; see `ledger.epoch`
+PACE_S: Final = 0.5
+RETRY_S: Final = 1.0
+
+
+class Guard:
+    """Owns the high-water notes and the alarm of one data directory. `published` and `keep` may be called from any thread."""
+
+    def __init__(
+        self,
+        data: Path,
+        verifier: Verifier,
+        *,
+        logs: Sequence[Published],
+        elsewhere: Path | None,
+        now: Callable[[], float],
+    ) -> None:
+        self._data = data
+        self._verifier = verifier
+        self._logs = logs
+        self._places = [data / HIGH_WATER, *([elsewhere] if elsewhere else [])]
+        self._now = now
+        self._store: Store
+        self._tampered: Callable[[TamperDetected], None]
+        self._change = threading.Condition()  # guards the three below
+        self._target: Head | None = None
+        self._noted = -1
+        self._closing = False
+        self.trouble: dict[Path, str] = {}  # places that can't be written just now, and why. Replaced whole
+        self._thread = threading.Thread(target=self._run, name="limen-high-water", daemon=True)
+
+    # --- before anything is signed
+
+    def admit(self, head: Head | None, store: Store) -> None:
+        """Pass in silence if the log of this head holds all that is known of it. Changes nothing else.
+
+        TamperDetected, kept as an alarm, names the evidence that it contradicts. Conflict if a new epoch was begun and
+        not finished. An alarm that stands is looked into: every entry is hashed, and it ends only if nothing is wrong.
+        """
+        if (self._data / UNFINISHED).exists():
+            raise Conflict("a new epoch was begun and not finished; run `limen ledger new-epoch` again. Nothing was signed")
+        try:
+            standing = read_alarm(self._data)
+            self._compare(head, store, standing)
+        except TamperDetected as why:
+            self.keep(why, head.checkpoint if head else None)
+            raise
+        self._store = store
+        if standing is not None:
+            _archive(self._data / ALARM, "ended")
+
+    def _compare(self, head: Head | None, store: Store, standing: dict[str, Any] | None) -> None:
+        kept = evidence_of(standing, self._verifier)
+        for evidence in _apart([*self.evidence(), *([kept] if kept else [])]):
+            why = contradiction(evidence, head, store, self._logs[0], origin=self._verifier.name)
+            if why is not None:
+                raise why
+        if standing is not None and head is not None and roots(store, [head.size]) != [head.checkpoint.root]:
+            raise TamperDetected(
+                f"the entries of ledger.db do not make the root that it holds as signed at size {head.size}", next_step=NEXT_STEP
+            )
+
+    def evidence(self) -> list[Evidence]:
+        """Every checkpoint of this log that is noted or published where we can see it.
+
+        TamperDetected for a high-water note that is none of this log's. A published checkpoint that does not verify shows
+        nothing: it is written again.
+        """
+        found = []
+        for place in self._places:
+            raw = _note(place)
+            if raw is None:
+                continue
+            try:
+                found.append(Evidence.read(raw, f"the high-water note {place}", verifier=self._verifier))
+            except Invalid as e:
+                raise TamperDetected(
+                    f"{e}: so how long the log was can't be said",
+                    next_step=f"look at {place}; if another log wrote it, or a disk has damaged it, move it away",
+                ) from e
+        for log in self._logs:
+            with contextlib.suppress(NotFound, TamperDetected, OSError, Invalid):
+                raw = log.checkpoint(self._verifier).note
+                found.append(Evidence.read(raw, f"the published checkpoint in {log.root}", verifier=self._verifier))
+        return found
+
+    def keep(self, why: TamperDetected, head: Checkpoint | None) -> None:
+        """Keep an alarm across restarts. The one with the furthest evidence stays; a disk that refuses it changes nothing."""
+        with contextlib.suppress(LimenError, OSError):
+            before = read_alarm(self._data)
+            mine = _reach(why.evidence, self._verifier)
+            if before is not None and _reach(before["evidence"].encode(), self._verifier) >= mine:
+                return
+            write_durably(self._data / ALARM, alarm(why, head, at=int(self._now())))
+
+    # --- while it runs
+
+    def start(self, head: Head, tampered: Callable[[TamperDetected], None]) -> None:
+        """Begin to note what is published. `tampered` hears of a note that somebody else wrote, and contradicts ours."""
+        self._tampered = tampered
+        self._thread.start()
+        self.published(head)
+
+    def published(self, head: Head) -> None:
+        """Note this head soon: it is published. Never blocks."""
+        with self._change:
+            self._target = head
+            self._change.notify()
+
+    def close(self, *, timeout_s: float) -> None:
+        """Note what was published last, and end the thread; gives up after the timeout."""
+        with self._change:
+            self._closing = True
+            self._change.notify()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (head := self._next()) is not None:
+            trouble = {}
+            for place in self._places:
+                try:
+                    self._raise(place, head)
+                except OSError as e:
+                    trouble[place] = str(e)
+                except TamperDetected as why:
+                    self._tampered(why)
+                    return
+            self.trouble = trouble
+            with self._change:
+                if not trouble:
+                    self._noted = head.size
+                elif self._closing:
+                    return
+                self._change.wait_for(lambda: self._closing, RETRY_S if trouble else PACE_S)
+
+    def _next(self) -> Head | None:
+        with self._change:
+            self._change.wait_for(lambda: self._closing or self._behind())
+            return self._target if self._behind() else None
+
+    def _behind(self) -> bool:
+        return self._target is not None and self._target.size > self._noted
+
+    def _raise(self, place: Path, head: Head) -> None:
+        """Write the note, unless a newer one is there. TamperDetected if one is there that our log contradicts."""
+        raw = _note(place)
+        if raw is not None:
+            try:
+                there = Evidence.read(raw, f"the high-water note {place}", verifier=self._verifier)
+            except Invalid as e:
+                raise TamperDetected(f"{e}: somebody has written it while limen runs", next_step=NEXT_STEP) from e
+            if there.checkpoint.origin != head.checkpoint.origin:
+                _archive(place, f"epoch-{there.epoch}")
+            if there.checkpoint.note == head.checkpoint.note:
+                return
+            # Only what a second process wrote can be ahead of us, or on another branch.
+            why = contradiction(there, head, self._store, self._logs[0], origin=self._verifier.name)
+            if why is not None:
+                raise why
+        write_durably(place, head.checkpoint.note)
+
+
+# --- alarms
+
+
+def alarm(why: TamperDetected, head: Checkpoint | None, *, at: int) -> bytes:
+    """`DATA/alarm.json`, schema limen/alarm/v1: what is wrong, the signed evidence if there is any, and where the log stood."""
+    value = {
+        "schema": "limen/alarm/v1",
+        "raised_at": at,
+        "why": str(why),
+        "first_bad": why.index if why.index >= 0 else None,
+        "evidence": why.evidence.decode(errors="replace"),
+        "log": None if head is None else {"origin": head.origin, "size": head.size, "root": head.root.hex()},
+    }
+    return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def read_alarm(data: Path) -> dict[str, Any] | None:
+    """The alarm that stands, or None. TamperDetected for one that can't be read: it stands all the same."""
+    raw = _note(data / ALARM)
+    if raw is None:
+        return None
+    try:
+        value = json.loads(raw)
+        return {"why": str(value["why"]), "evidence": str(value["evidence"]), "raised_at": int(value["raised_at"])}
+    except (ValueError, KeyError, TypeError) as e:
+        raise TamperDetected(f"{data / ALARM} can't be read: an alarm stands, and what for can't be said") from e
+
+
+def evidence_of(standing: dict[str, Any] | None, verifier: Verifier) -> Evidence | None:
+    """The signed evidence of an alarm, if it has any that verifies."""
+    if standing is None:
+        return None
+    with contextlib.suppress(Invalid):
+        return Evidence.read(standing["evidence"].encode(), f"the alarm that stands ({standing['why']})", verifier=verifier)
+    return None
+
+
+def _reach(raw: bytes, verifier: Verifier) -> tuple[int, int]:
+    try:
+        return Evidence.read(raw, "evidence", verifier=verifier).reach
+    except Invalid:
+        return (-1, -1)
+
+
+def _apart(found: Sequence[Evidence]) -> list[Evidence]:
+    """Each distinct checkpoint once, the furthest first."""
+    apart = {(e.checkpoint.origin, e.checkpoint.size, e.checkpoint.root): e for e in reversed(found)}
+    return sorted(apart.values(), key=lambda e: e.reach, reverse=True)
+
+
+# --- small files
+
+
+def write_durably(path: Path, raw: bytes) -> None:
+    """Replace a file whole: synced before it gets its name, and its directory after."""
+    staged = path.with_name(f".{path.name}.new")
+    with staged.open("wb") as stream:
+        stream.write(raw)
+        stream.flush()
+        os.fsync(stream.fileno())
+    staged.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename in this directory durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _note(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise Invalid("ledger.high_water", f"{path.parent} is not there: is its disk mounted?") from None
+        return None
+
+
+def _archive(path: Path, word: str) -> None:
+    """Keep what is no longer in force under the first free name; never over another."""
+    number = 1
+    while (kept := path.with_name(f"{path.name}.{word}-{number}")).exists():
+        number += 1
+    path.replace(kept)
+    sync_directory(path.parent)
