@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from limen.core.errors import LedgerUnavailable, TamperDetected
 from limen.core.events import MAX_ENTRY
+from limen.ledger.places import Directory
 from limen.ledger.publisher import Publisher
 from limen.ledger.sequencer import Request, Sequencer
 from limen.ledger.sqlite import SqliteStore
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from limen.core.types import Checkpoint, Receipt
     from limen.formats.note import Signer
+    from limen.ledger.places import Place
+    from limen.ledger.publisher import Progress
     from limen.ledger.store import Store
 
 DATABASE = "ledger.db"
@@ -51,11 +54,13 @@ class Ledger:
         now: Callable[[], float],
         deadline_s: float = 1.5,
         store: Store | None = None,
+        copies: Sequence[Place] = (),
     ) -> Self:
         """Open the log below a directory, or begin one; publishes in the background what an earlier process could not.
 
         TamperDetected if the stored head does not verify, or is behind what was published: then nothing is signed any
         more. LedgerUnavailable if the database can't be opened. `store` stands in for `ledger.db`, under its promises.
+        `copies` are further places where the log is published; one that fails delays only itself.
         """
         if signer.name != origin:
             raise RuntimeError(f"the log {origin} must be signed under its own name, not {signer.name}")
@@ -64,7 +69,9 @@ class Ledger:
         def tampered(why: TamperDetected) -> None:
             sequencer.stop(why)
 
-        publisher = Publisher(store, directory / PUBLISHED, signer, tampered=tampered)
+        followers = [Publisher(store, copy, signer.verifier, tampered=tampered) for copy in copies]
+        here = Directory(directory / PUBLISHED)
+        publisher = Publisher(store, here, signer.verifier, tampered=tampered, followers=followers)
         sequencer = Sequencer(store, signer, now=now, committed=publisher.publish)
         try:
             publisher.start(sequencer.head)
@@ -152,6 +159,10 @@ class Ledger:
     def head(self) -> Checkpoint:
         """The newest durable checkpoint."""
         return self._sequencer.head.checkpoint
+
+    def published(self) -> list[Progress]:
+        """How far each place has come in which the log is published, the data directory's own first."""
+        return self._publisher.progress()
 
     def low_water(self) -> int:
         """Every intent below this index has its outcome. May lag, never leads."""

@@ -66,6 +66,10 @@ class World:
     def log(self):
         return Published(self.path / "log")
 
+    def store_of(self):
+        """Another reader of the same database."""
+        return SqliteStore(self.path / "ledger.db", SIGNER.name)
+
     def verify(self):
         return verify(self.log, SIGNER.verifier)
 

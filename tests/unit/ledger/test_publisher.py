@@ -11,7 +11,7 @@ import pytest
 
 from limen.core.errors import LedgerUnavailable, TamperDetected
 from limen.formats import tiles
-from limen.ledger import publisher
+from limen.ledger import places, publisher
 
 
 def files(world):
@@ -96,7 +96,7 @@ def test_a_part_lost_in_a_crash_is_written_again(world, lost):
 def test_a_published_log_that_is_whole_is_not_written_again(world, monkeypatch):
     world.fill(300)
     written = []
-    monkeypatch.setattr(publisher, "write", lambda path, raw: written.append(path))
+    monkeypatch.setattr(places, "write", lambda path, raw: written.append(path))
 
     idle(world)
 
@@ -167,14 +167,14 @@ def test_rows_that_do_not_make_the_signed_root_stop_the_log_and_are_not_publishe
 
 def test_a_directory_that_can_not_be_written_delays_publishing_and_not_the_log(world, monkeypatch):
     monkeypatch.setattr(publisher, "RETRY_S", 0.01)
-    real, broken = publisher.write, [True]
+    real, broken = places.write, [True]
 
     def write(path, raw):
         if broken and path.name != "vkey":
             raise OSError("no room")
         real(path, raw)
 
-    monkeypatch.setattr(publisher, "write", write)
+    monkeypatch.setattr(places, "write", write)
 
     async def scene(ledger):
         for i in range(300):
