@@ -5,6 +5,7 @@ Secrets are not in it: keys lie in `DATA/keys`, readable by their owner only, an
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from limen.core.errors import Invalid
+from limen.ledger.places import Account
 
 REGION = "limen-1"
 
@@ -87,6 +89,23 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def url(self) -> str:
         """What clients call the gateway."""
         return self.server.url.rstrip("/") or f"http://{self.server.listen}"
+
+
+def storage_account() -> Account | None:
+    """What opens S3-compatible storage, from the environment that other S3 programs read; None if there are no keys.
+
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and if need be AWS_SESSION_TOKEN, AWS_ENDPOINT_URL, AWS_REGION.
+    """
+    access_key, secret = os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", "")
+    if not access_key or not secret:
+        return None
+    return Account(
+        access_key,
+        secret,
+        token=os.environ.get("AWS_SESSION_TOKEN", ""),
+        endpoint=os.environ.get("AWS_ENDPOINT_URL", ""),
+        region=os.environ.get("AWS_REGION", "us-east-1"),
+    )
 
 
 def load(data: Path) -> Config:

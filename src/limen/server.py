@@ -22,9 +22,9 @@ from limen.access import Access
 from limen.authority import Authority
 from limen.catalog.catalog import Catalog
 from limen.clock import Clock
-from limen.config import REGION, Config
+from limen.config import REGION, Config, storage_account
 from limen.control import ControlSocket
-from limen.core.errors import Conflict
+from limen.core.errors import Conflict, Invalid
 from limen.custody import Custody
 from limen.doors.s3.app import S3Door
 from limen.doors.sts.app import StsDoor
@@ -34,7 +34,9 @@ from limen.identity.devissuer import DevIssuer
 from limen.identity.live import Live
 from limen.identity.oidc import IssuerConfig, RelyingParty
 from limen.identity.sessions import Sessions
-from limen.ledger.ledger import Ledger
+from limen.ledger.bucket import Bucket
+from limen.ledger.ledger import PUBLISHED, Ledger
+from limen.ledger.places import SCHEME, Directory
 from limen.ledger.scribe import Scribe
 from limen.marks.shelf import Shelf
 from limen.policy.policies import Policies
@@ -48,6 +50,8 @@ from limen.transport import CuttableProtocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
     from pathlib import Path
+
+    from limen.ledger.places import Place
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -90,6 +94,7 @@ class Gateway:
             signer=Signer(config.ledger.origin, log_key),
             now=clock.now,
             deadline_s=config.ledger.append_deadline_s,
+            copies=_further_places(config),
         )
         blobs = Blobs(data / "blobs")
         custody = Custody(
@@ -228,6 +233,19 @@ async def _keep_house(gateway: Gateway) -> None:
         with contextlib.suppress(Exception):
             await gateway.authority.log_unlogged()
             await gateway.custody.count_unresolved()
+
+
+def _further_places(config: Config) -> list[Place]:
+    """Where the log is published besides the data directory."""
+    where = config.ledger.publish
+    if not where:
+        return []
+    if where.startswith(SCHEME):
+        return [Bucket(where, storage_account())]
+    path = (config.data / where).resolve()
+    if path.is_relative_to((config.data / PUBLISHED).resolve()):
+        raise Invalid("limen.toml: ledger.publish", "is where the log is published already; name another directory")
+    return [Directory(path)]
 
 
 def _take_lock(data: Path) -> int:

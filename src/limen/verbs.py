@@ -7,6 +7,7 @@ thread: an exposure report must not hold up a pause.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -172,6 +173,7 @@ async def status(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, A
         "origin": head.origin,
         "size": head.size,
         "root": head.root.hex(),
+        "published": [asdict(progress) for progress in gateway.custody.ledger.published()],
         "recovered": msgspec.to_builtins(gateway.recovered),
         "pauses": [pause.subject for pause in gateway.custody.live.pauses()],
         "streams": len(list(gateway.custody.live.sessions_streaming())),

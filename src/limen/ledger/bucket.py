@@ -8,7 +8,6 @@ minutes; the publisher tries again.
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -18,56 +17,37 @@ from obstore.store import S3Store
 
 from limen.core.errors import Invalid, NotFound
 from limen.formats.merkle import MAX_SIZE
+from limen.ledger.places import SCHEME
 
 if TYPE_CHECKING:
     from obstore.store import S3Config
 
-SCHEME: Final = "s3://"
+    from limen.ledger.places import Account
+
 PARALLEL: Final = 8
 TIMEOUT: Final = timedelta(seconds=10)
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What opens the storage. An empty `endpoint` is AWS."""
-
-    access_key: str
-    secret: str = field(repr=False)
-    token: str = field(default="", repr=False)
-    endpoint: str = ""
-    region: str = "us-east-1"
-
-
 class Bucket:
-    """The files of one log below `s3://bucket/prefix`. Several writes are on their way at once."""
+    """The files of one log below `s3://bucket/prefix`. Several writes are on their way at once.
 
-    def __init__(self, url: str, account: Account) -> None:
+    Without an account every call fails: a command that only appends an entry needs no keys, and the log is behind there.
+    """
+
+    def __init__(self, url: str, account: Account | None) -> None:
         bucket, _, prefix = url.removeprefix(SCHEME).partition("/")
         if not url.startswith(SCHEME) or not bucket:
             raise Invalid("ledger.publish", f"{url} is not s3://BUCKET/PREFIX")
         self.name = url
-        options: S3Config = {
-            "region": account.region,
-            "access_key_id": account.access_key,
-            "secret_access_key": account.secret,
-        }
-        if account.token:
-            options["session_token"] = account.token
-        if account.endpoint:
-            options["endpoint"] = account.endpoint
-        self._store = S3Store(
-            bucket,
-            config=options,
-            prefix=prefix.strip("/"),
-            client_options={
-                "allow_http": account.endpoint.startswith("http://"),
-                "timeout": TIMEOUT,
-                "connect_timeout": TIMEOUT / 2,
-            },
-            retry_config={"max_retries": 2, "retry_timeout": TIMEOUT},
-        )
+        self._stored = None if account is None else _opened(bucket, prefix.strip("/"), account)
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="limen-bucket")
         self._flying: list[Future[None]] = []
+
+    @property
+    def _store(self) -> S3Store:
+        if self._stored is None:
+            raise OSError(f"{self.name} needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment")
+        return self._stored
 
     def read(self, path: str) -> bytes:
         """A whole object."""
@@ -111,6 +91,29 @@ class Bucket:
             obstore.put(self._store, path, raw, use_multipart=False)
         except (BaseError, FileNotFoundError) as e:
             raise _trouble(f"{path} can't be written to {self.name}", e) from e
+
+
+def _opened(bucket: str, prefix: str, account: Account) -> S3Store:
+    options: S3Config = {
+        "region": account.region,
+        "access_key_id": account.access_key,
+        "secret_access_key": account.secret,
+    }
+    if account.token:
+        options["session_token"] = account.token
+    if account.endpoint:
+        options["endpoint"] = account.endpoint
+    return S3Store(
+        bucket,
+        config=options,
+        prefix=prefix,
+        client_options={
+            "allow_http": account.endpoint.startswith("http://"),
+            "timeout": TIMEOUT,
+            "connect_timeout": TIMEOUT / 2,
+        },
+        retry_config={"max_retries": 2, "retry_timeout": TIMEOUT},
+    )
 
 
 def _trouble(what: str, error: Exception) -> OSError:

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from limen.core.errors import Invalid, LedgerUnavailable, NotFound, TamperDetected
+from limen.config import Config, Log, storage_account
+from limen.core.errors import Invalid, LedgerUnavailable, NotFound
 from limen.formats import note
 from limen.ledger import publisher
-from limen.ledger.bucket import Account, Bucket
+from limen.ledger.bucket import Bucket
 from limen.ledger.ledger import Ledger
-from limen.ledger.places import Directory
+from limen.ledger.places import Account, Directory
 from limen.ledger.proofs import Published, verify
+from limen.server import _further_places
 
 ACCOUNT = Account("limen-access-key", "limen-secret-key-of-a-test")
 WITNESS = note.Signer("witness.example", bytes([7]) * 32)
@@ -172,9 +174,8 @@ def test_a_second_place_that_is_ahead_or_differs_stops_the_log(world, module_wor
         finally:
             await ledger.close()
 
-    with pytest.raises(LedgerUnavailable, match="differ at size 60" if forked else "set back") as caught:
+    with pytest.raises(LedgerUnavailable, match="differ at size 60" if forked else "set back"):
         asyncio.run(scene())
-    assert isinstance(caught.value.__cause__, TamperDetected)
     assert size_of((tmp_path / "second" / "checkpoint").read_bytes()) == 60, "what it held is the evidence"
 
 
@@ -347,7 +348,43 @@ def test_a_bucket_out_of_reach_or_with_other_keys_delays_only_itself(world, s3):
     assert ledger.published()[1].size is None
 
 
+def test_without_keys_a_bucket_is_only_behind(world):
+    """And nobody else's keys are looked for: obstore by itself would ask a cloud's metadata address."""
+    ledger = fill(world, 20, Bucket("s3://bucket/log", None))
+
+    assert world.verify().checkpoint.size == 20
+    assert ledger.published()[1].size is None
+
+
 @pytest.mark.parametrize("url", ["s3://", "s3:///x", "https://bucket"])
 def test_what_is_no_address_of_a_bucket_is_refused(url):
     with pytest.raises(Invalid, match=r"ledger\.publish"):
         Bucket(url, ACCOUNT)
+
+
+# --- configured
+
+
+@pytest.mark.parametrize(
+    ("where", "place"), [("", None), ("second", "second"), ("s3://bucket/log", "s3://bucket/log"), ("log", Invalid)]
+)
+def test_the_second_place_is_named_in_the_configuration(tmp_path, monkeypatch, where, place):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    configured = Config(data=tmp_path, ledger=Log(publish=where))
+
+    if place is Invalid:
+        with pytest.raises(Invalid, match="published already"):
+            _further_places(configured)
+    else:
+        names = [found.name.removeprefix(f"{tmp_path}/") for found in _further_places(configured)]
+        assert names == ([place] if place else [])
+
+
+def test_the_keys_of_storage_come_from_the_environment_alone(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "one")
+    assert storage_account() is None
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "two")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+
+    assert storage_account() == Account("one", "two", endpoint="http://127.0.0.1:1")
+    assert "two" not in repr(storage_account())
