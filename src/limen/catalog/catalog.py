@@ -4,12 +4,16 @@ The ledger is the record. `apply` takes a change whose entry is durable, writes 
 transaction, and swaps the snapshot; an entry that was applied before changes nothing. What a crash kept from being
 applied is applied at start-up, from the entries after `applied`.
 
+An erasure is the one change that also destroys: its person's key goes in the same transaction, and what entries have
+called them is kept instead. `sweep` then leaves no older page behind; until it has, `unswept` says so.
+
 One process owns the control database. `apply` is called by one thread at a time; `snapshot`, `subject_key` and
 `pseudonym` may be read from any.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import threading
@@ -17,15 +21,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
+from limen.catalog.personal import Erasure
 from limen.catalog.rows import STORED, load, made
 from limen.catalog.snapshot import Ordered, Snapshot
 from limen.core.errors import Conflict, NotFound
 from limen.core.types import REF_BYTES, SubjectKey
-from limen.db.engine import open_engine
-from limen.db.tables import APPLIED, SUBJECT_KEY
+from limen.db.engine import open_engine, rewrite
+from limen.db.tables import APPLIED, ERASURE, PERSON, PSEUDONYM, SUBJECT_KEY, WORKLOAD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from limen.catalog.changes import Change
     from limen.catalog.state import State
@@ -50,6 +55,8 @@ class Catalog:
         self._keys = keys  # (ref, key); key None: erased. Guarded by _making; reads need no lock
         self._holders = {ref: holder for holder, (ref, _) in keys.items()}  # guarded likewise
         self._making = threading.Lock()
+        self._kept: dict[tuple[str, str], str] = {}  # (holder, project) -> pseudonym, of those whose key is gone
+        self._closed: frozenset[str] = frozenset()  # whose key seals nothing more: an erasure is under way
 
     @classmethod
     def open(cls, url: str, *, random: Callable[[int], bytes]) -> Catalog:
@@ -58,7 +65,9 @@ class Catalog:
         with engine.connect() as connection:
             applied = connection.execute(sa.select(APPLIED.c.entry)).scalar_one()
             keys = {row.holder: (row.ref, row.key) for row in connection.execute(sa.select(SUBJECT_KEY))}
-            return cls(engine, Snapshot(applied, load(connection)), keys, random)
+            catalog = cls(engine, Snapshot(applied, load(connection)), keys, random)
+            catalog._keep(connection.execute(sa.select(PSEUDONYM)).all())
+            return catalog
 
     @property
     def applied(self) -> int:
@@ -79,7 +88,13 @@ class Catalog:
         with self._engine.begin() as connection:
             _advance(connection, after.epoch, before.epoch)
             _store(connection, after.state, before.state, due)
+            for step in due:
+                if isinstance(step.change, Erasure):
+                    _destroy(connection, step.change, step.index)
         self.snapshot = after
+        for step in due:
+            if isinstance(step.change, Erasure):
+                self._forget_keys(step.change)
 
     def subject_key(self, holder: str) -> SubjectKey:
         """The key that seals a subject's side records, and its reference; made, and durable, at first use.
@@ -114,27 +129,89 @@ class Catalog:
                 self._holders.update({ref: holder for holder, (ref, _) in made.items()})
                 self._keys.update(made)
 
-    def erase_subject_key(self, holder: str) -> None:
-        """Destroy a subject's key for good: their side records can't be opened again, and every proof still holds."""
+    def sealable(self, holder: str) -> bool:
+        """Whether detail about them can be written down: not once they are erased, nor while that is under way."""
+        return holder not in self._closed and self._keys.get(holder, (b"", b"unmade"))[1] is not None
+
+    @contextlib.contextmanager
+    def sealing_stopped(self, holders: Iterable[str]) -> Iterator[None]:
+        """For the length of an erasure: whatever is written meanwhile carries no detail about these."""
+        self._closed |= frozenset(holders)
+        try:
+            yield
+        finally:
+            self._closed -= frozenset(holders)
+
+    def ref(self, holder: str) -> bytes | None:
+        """The reference of their side records, also once the key is gone; None if there never was one."""
+        return self._keys.get(holder, (None, None))[0]
+
+    def erased_refs(self) -> frozenset[bytes]:
+        """The references under which no side record may be left."""
+        return frozenset(ref for ref, key in self._keys.values() if key is None)
+
+    def entry_of(self, person: str) -> int:
+        """The index of the entry by which a person or workload was added. Reads the database."""
+        for table in (PERSON, WORKLOAD):
+            with self._engine.connect() as connection:
+                found = connection.execute(sa.select(table.c.entry).where(table.c.id == person)).scalar()
+            if found is not None:
+                return int(found)
+        raise NotFound(f"person {person}")
+
+    def erased_by(self, person: str) -> int | None:
+        """The index of the entry that erased a person. Reads the database."""
+        with self._engine.connect() as connection:
+            found = connection.execute(sa.select(ERASURE.c.entry).where(ERASURE.c.id == person)).scalar()
+        return None if found is None else int(found)
+
+    def unswept(self) -> bool:
+        """Whether an erasure was applied and not swept up after. Reads the database."""
+        with self._engine.connect() as connection:
+            return connection.execute(sa.select(ERASURE.c.id).where(ERASURE.c.swept == 0).limit(1)).first() is not None
+
+    def sweep(self) -> None:
+        """Leave nothing of what was deleted in the database's files. Idempotent; Conflict if somebody reads them for long."""
+        rewrite(self._engine)
+
+    def swept(self) -> None:
+        """Every place has been swept, the ledger's too; durable on return."""
+        with self._engine.begin() as connection:
+            connection.execute(ERASURE.update().values(swept=1))
+
+    def _forget_keys(self, erasure: Erasure) -> None:
         with self._making:
-            ref, key = self._keys.get(holder, (b"", None))
-            if key is None:
-                raise NotFound(f"the key of {holder}")
-            with self._engine.begin() as connection:
-                connection.execute(SUBJECT_KEY.update().where(SUBJECT_KEY.c.holder == holder).values(key=None))
-            self._keys[holder] = (ref, None)
+            for holder in erasure.everybody:
+                if holder in self._keys:
+                    self._keys[holder] = (self._keys[holder][0], None)
+        self._kept.update({(h, project): code for h, codes in erasure.pseudonyms.items() for project, code in codes.items()})
+
+    def _keep(self, rows: Iterable[Any]) -> None:
+        self._kept.update({(row.holder, row.project): row.code for row in rows})
 
     def pseudonym(self, holder: str, project: str) -> str:
         """What entries of one project call somebody: HMAC-SHA256 of the project's id under their subject key.
 
-        Nobody can link the pseudonyms of two projects without that key, and with the key gone nobody can at all.
+        Nobody can link the pseudonyms of two projects without that key. With the key gone nobody can compute one, so an
+        erased person keeps those that there were; NotFound for any other project.
         """
+        kept = self._kept.get((holder, project))
+        if kept is not None:
+            return kept
         code = hmac.digest(self.subject_key(holder).key, b"limen pseudonym v1\0" + project.encode(), hashlib.sha256)
         return f"p-{code.hex()[:PSEUDONYM_HEX]}"
 
     def close(self) -> None:
         """Close the database."""
         self._engine.dispose()
+
+
+def _destroy(connection: sa.Connection, erasure: Erasure, index: int) -> None:
+    for holder in erasure.everybody:
+        connection.execute(SUBJECT_KEY.update().where(SUBJECT_KEY.c.holder == holder).values(key=None))
+        codes = erasure.pseudonyms[holder]
+        connection.execute(PSEUDONYM.insert(), [{"holder": holder, "project": p, "code": codes[p]} for p in sorted(codes)])
+    connection.execute(ERASURE.insert(), {"id": erasure.id, "entry": index, "swept": 0})
 
 
 def _advance(connection: sa.Connection, epoch: int, before: int) -> None:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
+from limen.catalog.change import OUTSIDE, Change
+from limen.catalog.personal import Erasure, HoldLift, HoldSet
 from limen.core.errors import Invalid
 from limen.core.events import canonical
 from limen.core.types import Action, Shard  # noqa: TC001  msgspec reads the annotations when it decodes
@@ -25,33 +27,41 @@ from limen.core.types import Action, Shard  # noqa: TC001  msgspec reads the ann
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from limen.catalog.change import Pseudonym
     from limen.catalog.snapshot import Snapshot
 
-    Pseudonym = Callable[[str, str], str]  # (holder, project) -> pseudonym
+__all__ = [
+    "CHANGES",
+    "COPY_ID_BYTES",
+    "GRANT_ID_BYTES",
+    "NOBODY",
+    "OUTSIDE",
+    "AgreementAdd",
+    "AssetAdd",
+    "AssetVersion",
+    "Change",
+    "ClassAdd",
+    "Erasure",
+    "GrantAdd",
+    "GrantEnd",
+    "HoldLift",
+    "HoldSet",
+    "PersonAdd",
+    "PersonEnd",
+    "ProjectAdd",
+    "TierSet",
+    "VendorAdd",
+    "WorkloadAdd",
+    "WorkloadEnd",
+    "complete",
+    "from_clear",
+    "shards_digest",
+    "without_detail",
+]
 
 COPY_ID_BYTES: Final = 16
 GRANT_ID_BYTES: Final = 8
-OUTSIDE: Final = ""  # the pseudonym's project for entries that belong to none
-
-
-class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One change of authority. Never made itself."""
-
-    kind: ClassVar[str]
-
-    @property
-    def sealed_for(self) -> str | None:
-        """The person or workload whose subject key seals the side record."""
-        return None
-
-    def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
-        """The fields of the ledger entry, with no personal detail."""
-        raise NotImplementedError
-
-    def to_clear(self) -> dict[str, Any]:
-        """Every field as plain JSON values."""
-        clear: dict[str, Any] = msgspec.to_builtins(self)
-        return clear
+NOBODY: Final = "https://erased.invalid"  # RFC 2606 keeps .invalid free for ever
 
 
 class VendorAdd(Change, frozen=True, kw_only=True):
@@ -148,17 +158,12 @@ class WorkloadEnd(Change, frozen=True, kw_only=True):
 
 
 class ProjectAdd(Change, frozen=True, kw_only=True):
-    """A sandbox, and the lab person who owns it."""
+    """A sandbox, and the lab person who owns it. Sealed under nobody's key: it must outlast its owner's erasure."""
 
     kind: ClassVar[str] = "project.add"
     id: str
     title: str
     owner: str
-
-    @property
-    def sealed_for(self) -> str | None:
-        """The owner."""
-        return self.owner
 
     def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
         """The project and its owner's pseudonym in it. The title can give away what is trained, so it stays behind."""
@@ -343,6 +348,9 @@ CHANGES: Final[dict[str, type[Change]]] = {
         AssetVersion,
         GrantAdd,
         GrantEnd,
+        HoldSet,
+        HoldLift,
+        Erasure,
     )
 }
 
@@ -382,3 +390,19 @@ def shards_digest(shards: tuple[Shard, ...]) -> str:
     """Hex SHA-256 over the canonical JSON list of [path, digest, source_length, length, records, marked]."""
     rows = [[s.path, s.digest, s.source_length, s.length, s.records, s.prepared is not None] for s in shards]
     return hashlib.sha256(canonical(rows)).hexdigest()
+
+
+def without_detail(change: Change) -> Change:
+    """The change as it is replayed once its subject is erased: what is about them is gone, what follows from it stays.
+
+    The identity in it is nobody's, and one for each copy id, so that whoever was enrolled twice still is.
+    """
+    match change:
+        case PersonAdd():
+            return replace(change, issuer=NOBODY, subject=f"erased-{change.copy_id}", name="erased", email="")
+        case WorkloadAdd():
+            return replace(change, issuer=NOBODY, subject=f"erased-{change.copy_id}")
+        case PersonEnd() | WorkloadEnd() | GrantEnd() | HoldSet() | HoldLift():
+            return replace(change, reason="erased")
+        case _:
+            return change

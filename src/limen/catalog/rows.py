@@ -14,7 +14,21 @@ import sqlalchemy as sa
 from limen.catalog import changes as c
 from limen.catalog.state import State
 from limen.core.errors import TamperDetected
-from limen.core.types import Action, Agreement, Asset, AssetClass, Grant, Person, Project, Shard, Tier, Vendor, Version, Workload
+from limen.core.types import (
+    Action,
+    Agreement,
+    Asset,
+    AssetClass,
+    Grant,
+    Hold,
+    Person,
+    Project,
+    Shard,
+    Tier,
+    Vendor,
+    Version,
+    Workload,
+)
 from limen.db import tables
 
 if TYPE_CHECKING:
@@ -49,6 +63,8 @@ def _load_parties(state: State, connection: sa.Connection) -> None:
     for row in _rows(connection, tables.AGREEMENT):
         dates = row["valid_from"], row["valid_until"]
         state.put_agreement(Agreement(row["id"], row["vendor"], row["digest"], *dates))
+    for row in _rows(connection, tables.LEGAL_HOLD):
+        state.holds.put(row["id"], Hold(row["id"], row["since"], row["lifted_at"]))
 
 
 def _load_assets(state: State, connection: sa.Connection) -> None:
@@ -82,11 +98,11 @@ def _write(value: object) -> str:
 
 def _person(row: Row) -> Person:
     roles = frozenset(_read(row["roles"], list[str]))
-    return Person(row["id"], row["vendor"], row["issuer"], row["subject"], roles, row["ended_at"])
+    return Person(row["id"], row["vendor"], row["issuer"], row["subject"], roles, row["ended_at"], row["erased_at"])
 
 
 def _workload(row: Row) -> Workload:
-    return Workload(row["id"], row["vendor"], row["issuer"], row["subject"], row["sponsor"], row["ended_at"])
+    return Workload(row["id"], row["vendor"], row["issuer"], row["subject"], row["sponsor"], row["ended_at"], row["erased_at"])
 
 
 def _tier(row: Row) -> Tier:
@@ -130,6 +146,7 @@ def _person_row(state: State, id_: str) -> dict[str, Any]:
         "roles": _write(sorted(person.roles)),
         "copy_id": state.copies[id_],
         "ended_at": person.ended_at,
+        "erased_at": person.erased_at,
     }
 
 
@@ -143,6 +160,7 @@ def _workload_row(state: State, id_: str) -> dict[str, Any]:
         "sponsor": workload.sponsor,
         "copy_id": state.copies[id_],
         "ended_at": workload.ended_at,
+        "erased_at": workload.erased_at,
     }
 
 
@@ -216,6 +234,11 @@ def _grant_row(state: State, id_: str) -> dict[str, Any]:
     }
 
 
+def _hold_row(state: State, id_: str) -> dict[str, Any]:
+    hold = state.holds[id_]
+    return {"id": id_, "since": hold.since, "lifted_at": hold.lifted_at}
+
+
 # Each stored table of a state: its name there, its control table, and how one of its records is written. In this order
 # every row is written after those that it points to.
 STORED: Final[tuple[tuple[str, sa.Table, Callable[[State, Any], dict[str, Any]]], ...]] = (
@@ -229,6 +252,7 @@ STORED: Final[tuple[tuple[str, sa.Table, Callable[[State, Any], dict[str, Any]]]
     ("assets", tables.ASSET, _asset_row),
     ("versions", tables.VERSION, _version_row),
     ("grants", tables.GRANT, _grant_row),
+    ("holds", tables.LEGAL_HOLD, _hold_row),
 )
 
 
@@ -255,5 +279,7 @@ def made(change: c.Change) -> tuple[str, Any]:  # noqa: C901  one arm per kind o
             return "versions", (asset, number)
         case c.GrantAdd(id=id_):
             return "grants", id_
+        case c.HoldSet(id=id_):
+            return "holds", id_
         case _:
             return change.kind, ""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from limen.catalog import changes as c
+from limen.catalog import personal_rules as personal
 from limen.catalog.grammar import (
     LAB,
     check_copy_id,
@@ -72,6 +73,12 @@ def apply(state: State, change: c.Change, *, index: int, at: int) -> None:  # no
             _add_grant(state, change, index, at)
         case c.GrantEnd():
             _end_grant(state, change, at)
+        case c.HoldSet():
+            personal.set_hold(state, change, at)
+        case c.HoldLift():
+            personal.lift_hold(state, change, at)
+        case c.Erasure():
+            personal.erase(state, change, at)
         case _:
             raise RuntimeError(f"{type(change).__name__} has no rule")
 

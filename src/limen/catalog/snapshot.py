@@ -19,6 +19,7 @@ from limen.core.types import (
     Asset,
     AssetClass,
     Grant,
+    Hold,
     Person,
     Project,
     Recipient,
@@ -151,6 +152,15 @@ class Snapshot:
         if id_ is None:
             raise NotFound(f"person {subject} of {issuer}")
         return self.holder_by_id(id_)
+
+    def hold_on(self, person: str) -> Hold | None:
+        """The legal hold in force on a person, if there is one."""
+        hold = self.state.holds.get(person)
+        return hold if hold is not None and hold.lifted_at is None else None
+
+    def holds(self) -> tuple[Hold, ...]:
+        """The legal holds in force."""
+        return tuple(hold for hold in self.state.holds.values() if hold.lifted_at is None)
 
     def has_project(self, id_: str) -> bool:
         """Whether there is such a project."""

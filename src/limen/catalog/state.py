@@ -8,7 +8,7 @@ The `put_…` methods keep every look-up table in step; they check nothing, the 
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from limen.catalog.tiers import BUILT_IN
@@ -16,7 +16,20 @@ from limen.catalog.tiers import BUILT_IN
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from limen.core.types import Agreement, Asset, AssetClass, Grant, Person, Project, Shard, Tier, Vendor, Version, Workload
+    from limen.core.types import (
+        Agreement,
+        Asset,
+        AssetClass,
+        Grant,
+        Hold,
+        Person,
+        Project,
+        Shard,
+        Tier,
+        Vendor,
+        Version,
+        Workload,
+    )
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -42,6 +55,13 @@ class Table(Generic[K, V]):
             self._rows, self._shared = dict(self._rows), False
         self._rows[key] = row
         self.touched[key] = None
+
+    def drop(self, key: K) -> None:
+        """Remove one row, if it is there. For look-up tables: a stored row is never removed."""
+        if key in self._rows:
+            if self._shared:
+                self._rows, self._shared = dict(self._rows), False
+            del self._rows[key]
 
     def get(self, key: K) -> V | None:
         """One row, or None."""
@@ -99,7 +119,7 @@ RollName = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Every table of the catalog. The first ten are stored; the others are derived from them."""
+    """Every table of the catalog. The first eleven are stored; the others are derived from them."""
 
     vendors: Table[str, Vendor] = field(default_factory=Table)
     people: Table[str, Person] = field(default_factory=Table)
@@ -111,6 +131,7 @@ class State:
     assets: Table[str, Asset] = field(default_factory=Table)
     versions: Table[tuple[str, int], Version] = field(default_factory=Table)
     grants: Table[str, Grant] = field(default_factory=Table)
+    holds: Table[str, Hold] = field(default_factory=Table)  # person -> their last legal hold
 
     vendor_copies: Table[str, str] = field(default_factory=Table)  # vendor -> copy id
     copies: Table[str, str] = field(default_factory=Table)  # holder -> copy id
@@ -149,7 +170,25 @@ class State:
     def _put_holder(self, holder: Person | Workload, copy_id: str) -> None:
         self.copies.put(holder.id, copy_id)
         self.holders.put(copy_id, holder.id)
-        self.identities.put((holder.issuer, holder.subject), holder.id)
+        if holder.erased_at is None:
+            self.identities.put((holder.issuer, holder.subject), holder.id)
+
+    def erase(self, id_: str, at: int) -> None:
+        """Forget whose identity a person's or workload's id was. Id, copy id and place among recipients stay."""
+        holder = self.holder(id_)
+        if holder is None:
+            raise RuntimeError(f"{id_} is not here")
+        self.identities.drop((holder.issuer, holder.subject))
+        if id_ in self.people:
+            self.people.put(id_, replace(self.people[id_], issuer="", subject="", erased_at=at))
+        else:
+            self.workloads.put(id_, replace(self.workloads[id_], issuer="", subject="", erased_at=at))
+
+    def same_person(self, id_: str) -> list[str]:
+        """The ids under which the same identity was ever enrolled, and the workloads that they answered for; `id_` too."""
+        copy_id = self.copies[id_]
+        own = [other for other in self.people if self.copies[other] == copy_id]
+        return [*own, *(workload for one in own for workload in self.sponsored.get(one) or ())]
 
     def put_agreement(self, agreement: Agreement) -> None:
         """Write an agreement."""

@@ -53,10 +53,19 @@ KINDS: Final = frozenset(
         "pause.order",
         "pause.measured",
         "pause.lift",
+        "hold.set",  # legal hold: a person's records may not be erased
+        "hold.lift",
+        "erasure",  # a person's key, identity and side records are destroyed
         "key.commit",  # a mark key's commitment and the slot manifest's root, before the first serve
         # examinations
         "trace.sample",  # a leaked sample's digest, before it is scored
         "trace.result",
+        # personal detail: who asks whose name, who is told, and what is past its time
+        "name.request",
+        "name.open",  # durable before the name is shown
+        "name.refusal",
+        "name.disclose",  # a class of one entry was taken out in clear, with its proof
+        "network.expire",
         "server.start",
     }
 )

@@ -72,6 +72,7 @@ class Person:
     subject: str
     roles: frozenset[str] = frozenset()
     ended_at: int | None = None
+    erased_at: int | None = None  # from then on issuer and subject are empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,16 @@ class Workload:
     subject: str
     sponsor: str
     ended_at: int | None = None
+    erased_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A legal hold on one person's records: in force from `since` until it is lifted."""
+
+    person: str
+    since: int
+    lifted_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from limen.core.errors import Invalid
+from limen.core.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -47,6 +47,21 @@ def migrate(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def rewrite(engine: sa.Engine) -> None:
+    """Write a SQLite database anew, so that its files hold what its rows hold and nothing older. Conflict if it is read.
+
+    `secure_delete` alone is not enough: a row that was moved within its page may have left bytes where it stood.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("PRAGMA temp_store = MEMORY")  # or the copy would lie in a directory of its own
+        connection.exec_driver_sql("VACUUM")
+        busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+    if busy:
+        raise Conflict("another process reads control.db; stop it, then try again")
 
 
 def _own_alone(path: str | None) -> None:

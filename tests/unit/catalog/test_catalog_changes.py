@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from limen.catalog import changes as c
+from limen.catalog.personal import StandIn
 from limen.catalog.rules import MAX_NAMED
 from limen.core import events
 from limen.core.errors import Invalid
@@ -50,6 +51,13 @@ def every_change(a_shard):
             granted_by="lab/mira", not_before=1, expires_at=2,
         ),
         c.GrantEnd(id="g-1", reason="reason private", holder="quillwork/q77"),
+        c.HoldSet(id="quillwork/q77", reason="reason private"),
+        c.HoldLift(id="quillwork/q77", reason="reason private"),
+        c.Erasure(
+            id="quillwork/q77", reason="reason private", also=("quillwork/ci",), records={"change": 2},
+            pseudonyms={"quillwork/q77": {"": "p-1", "orchid": "p-2"}, "quillwork/ci": {"": "p-3"}},
+            stand_ins=(StandIn(entry=1, kind="person.end", change={"id": "quillwork/q77", "reason": "erased"}),),
+        ),
     ]  # fmt: skip
 
 
@@ -94,14 +102,14 @@ def test_a_clear_form_that_is_not_one_is_refused(a_shard):
 def test_whoever_stands_in_a_change_seals_it(a_shard):
     sealed = {change.kind: change.sealed_for for change in every_change(a_shard)}
     assert sealed["person.add"] == sealed["grant.add"] == sealed["grant.end"] == sealed["workload.add"] == "quillwork/q77"
-    assert sealed["project.add"] == "lab/mira"
+    assert sealed["hold.set"] == sealed["hold.lift"] == "quillwork/q77"
     assert {kind for kind, who in sealed.items() if who is None} == {
-        "vendor.add", "class.add", "tier.set", "agreement.add", "asset.add", "asset.version",
+        "vendor.add", "project.add", "class.add", "tier.set", "agreement.add", "asset.add", "asset.version", "erasure",
     }  # fmt: skip
 
 
 def test_the_largest_grant_and_version_fit_an_entry(a_shard):
-    grant = every_change(a_shard)[-2]
+    [grant] = [change for change in every_change(a_shard) if change.kind == "grant.add"]
     names = tuple(f"{i:063d}" for i in range(MAX_NAMED))
     large = c.GrantAdd(**{**grant.to_clear(), "assets": names, "actions": tuple(Action)})
     version = c.AssetVersion(asset="a", number=1, shards=tuple(a_shard(f"{i}") for i in range(5_000)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import random
+import sqlite3
 import stat
 
 import pytest
@@ -125,20 +127,99 @@ def test_a_subject_key_is_made_once_and_kept(opened):
     assert opened().subject_key("quillwork/q01") == key
 
 
-def test_an_erased_key_is_gone_for_good(opened):
+def erase(lab, catalog, id_="quillwork/q02", *, at=5):
+    """Applies the erasure of somebody who has ended, as an entry after all others."""
+    others = [other for other in catalog.snapshot.state.same_person(id_) if other != id_]
+    codes = {holder: {p: catalog.pseudonym(holder, p) for p in ("", "orchid")} for holder in (id_, *others)}
+    erasure = c.Erasure(id=id_, reason="asked for it", also=tuple(others), pseudonyms=codes, records={"change": 1})
+    catalog.apply(erasure, index=catalog.applied + 1, at=at)
+    return codes
+
+
+def test_an_erased_key_is_gone_for_good_and_the_pseudonyms_stay(lab, opened):
+    lab.add(c.PersonEnd(id="quillwork/q02", reason="left"))
     catalog = opened()
-    key = catalog.subject_key("quillwork/q01")
-    catalog.erase_subject_key("quillwork/q01")
+    catalog.apply_all(lab.made)
+    key, stranger = catalog.subject_key("quillwork/q02"), catalog.subject_key("quillwork/q01")
+    codes = erase(lab, catalog)
     for each in (catalog, opened()):
         with pytest.raises(NotFound, match="erased"):
-            each.subject_key("quillwork/q01")
-        with pytest.raises(NotFound):
-            each.pseudonym("quillwork/q01", "orchid")
-        each.make_subject_keys(["quillwork/q01"])
-        with pytest.raises(NotFound):
-            each.erase_subject_key("quillwork/q01")
+            each.subject_key("quillwork/q02")
+        with pytest.raises(NotFound, match="erased"):
+            each.key_under(key.ref)
+        with pytest.raises(NotFound, match="erased"):
+            each.pseudonym("quillwork/q02", "helio")
+        each.make_subject_keys(["quillwork/q02"])
+        assert each.pseudonym("quillwork/q02", "orchid") == codes["quillwork/q02"]["orchid"]
+        assert each.erased_refs() == {key.ref}
+        assert (each.sealable("quillwork/q02"), each.sealable("quillwork/q01")) == (False, True)
+        assert each.key_under(stranger.ref) == stranger.key
+        assert each.unswept()
     with catalog._engine.connect() as connection:
         assert key.key not in [row.key for row in connection.execute(sa.select(tables.SUBJECT_KEY))]
+
+
+def test_an_erased_person_stands_there_without_an_identity(lab, opened):
+    lab.grant("quillwork/q02", "orchid-sft")
+    lab.add(c.PersonEnd(id="quillwork/q02", reason="left"))
+    catalog = opened()
+    catalog.apply_all(lab.made)
+    before = catalog.snapshot.recipient("quillwork/q02", "orchid-sft")
+    erase(lab, catalog)
+    for each in (catalog, opened()):
+        person = each.snapshot.person("quillwork/q02")
+        assert (person.issuer, person.subject, person.erased_at) == ("", "", 5)
+        assert each.snapshot.recipient("quillwork/q02", "orchid-sft") == before
+        for identity in [("", ""), ("https://id.example", "sub-quillwork/q02")]:
+            with pytest.raises(NotFound):
+                each.snapshot.holder(*identity)
+    assert _all(opened().snapshot.state) == _all(catalog.snapshot.state)
+
+
+def test_after_a_sweep_neither_key_nor_identity_is_in_any_byte_of_the_database(lab, opened, tmp_path):
+    lab.add(c.PersonEnd(id="quillwork/q02", reason="left"))
+    catalog = opened()
+    catalog.apply_all(lab.made)
+    key = catalog.subject_key("quillwork/q02").key
+
+    def found():
+        raw = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        return [needle for needle in (key, b"sub-quillwork/q02") if needle in raw]
+
+    erase(lab, catalog)
+    assert found() == [key, b"sub-quillwork/q02"], "control: without the sweep, the write-ahead log still has them"
+    catalog.sweep()
+    assert found() == []
+    catalog.swept()
+    assert not catalog.unswept()
+    assert found() == []
+
+
+def test_a_sweep_says_when_somebody_reads(lab, opened, tmp_path, monkeypatch):
+    monkeypatch.setattr("limen.db.engine._BUSY_MS", 20)
+    catalog = opened()
+    catalog.apply_all(lab.made)
+    with contextlib.closing(sqlite3.connect(tmp_path / "control.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM person").fetchall()
+        with pytest.raises(Conflict, match=r"another process reads control\.db"):
+            catalog.sweep()
+    catalog.sweep()
+
+
+def test_a_legal_hold_outlasts_a_restart_and_can_be_set_again(lab, opened):
+    for change in (c.HoldSet, c.HoldLift, c.HoldSet):
+        lab.add(change(id="quillwork/q02", reason="a case"))
+        lab.now += 1
+    opened().apply_all(lab.made)
+    [hold] = opened().snapshot.holds()
+    assert (hold.person, hold.since, hold.lifted_at) == ("quillwork/q02", lab.now - 1, None)
+    assert opened().snapshot.hold_on("quillwork/q01") is None
+
+
+def test_a_key_that_was_never_made_here_is_told_apart(opened):
+    with pytest.raises(NotFound, match=r"restore the control\.db that goes with this log"):
+        opened().key_under(bytes(16))
 
 
 def test_a_pseudonym_is_stable_in_a_project_and_another_in_the_next(opened):

@@ -1,0 +1,34 @@
+"""What every change of authority is: a value that an entry tells in public, and its side record in full."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Pseudonym = Callable[[str, str], str]  # (holder, project) -> pseudonym
+
+OUTSIDE: Final = ""  # the pseudonym's project for entries that belong to none
+
+
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One change of authority. Never made itself."""
+
+    kind: ClassVar[str]
+
+    @property
+    def sealed_for(self) -> str | None:
+        """The person or workload whose subject key seals the side record."""
+        return None
+
+    def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
+        """The fields of the ledger entry, with no personal detail."""
+        raise NotImplementedError
+
+    def to_clear(self) -> dict[str, Any]:
+        """Every field as plain JSON values."""
+        clear: dict[str, Any] = msgspec.to_builtins(self)
+        return clear
