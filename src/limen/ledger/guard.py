@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from limen.core.types import Checkpoint
     from limen.formats.note import Verifier
-    from limen.ledger.proofs import Published
     from limen.ledger.store import Head, Store
+    from limen.verify.published import Published
 
 HIGH_WATER: Final = "high-water"
 ALARM: Final = "alarm.json"
@@ -114,7 +114,7 @@ class Guard:
         for log in self._logs:
             with contextlib.suppress(NotFound, TamperDetected, OSError, Invalid):
                 raw = log.checkpoint(self._verifier).note
-                found.append(Evidence.read(raw, f"the published checkpoint in {log.root}", verifier=self._verifier))
+                found.append(Evidence.read(raw, "the published checkpoint", verifier=self._verifier))
         return found
 
     def keep(self, why: TamperDetected, head: Checkpoint | None) -> None:
@@ -192,6 +192,25 @@ class Guard:
             if why is not None:
                 raise why
         write_durably(place, head.checkpoint.note)
+
+
+class Unguarded:
+    """No guard: for a log that is not a gateway's, and for the tests that show what a guard is for."""
+
+    def admit(self, head: Head | None, store: Store) -> None:
+        """Pass."""
+
+    def start(self, head: Head, tampered: Callable[[TamperDetected], None]) -> None:
+        """Do nothing."""
+
+    def published(self, head: Head) -> None:
+        """Do nothing."""
+
+    def keep(self, why: TamperDetected, head: Checkpoint | None) -> None:
+        """Forget it."""
+
+    def close(self, *, timeout_s: float) -> None:
+        """Do nothing."""
 
 
 # --- alarms

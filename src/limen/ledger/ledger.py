@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from limen.core.errors import LedgerUnavailable, TamperDetected
 from limen.core.events import MAX_ENTRY
+from limen.ledger.guard import Unguarded
 from limen.ledger.places import Directory
 from limen.ledger.publisher import Publisher
 from limen.ledger.sequencer import Request, Sequencer
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
     from limen.core.types import Checkpoint, Receipt
     from limen.formats.note import Signer
+    from limen.ledger.guard import Guard
     from limen.ledger.places import Place
     from limen.ledger.publisher import Progress
-    from limen.ledger.store import Store
+    from limen.ledger.store import Head, Store
 
 DATABASE = "ledger.db"
 PUBLISHED = "log"
@@ -38,10 +40,13 @@ FORGET_TRIES = 20  # each waits a quarter of a second for a reader
 class Ledger:
     """One log, open for appending; the caller holds the data directory's lock. Appends may come from any event loop."""
 
-    def __init__(self, store: Store, sequencer: Sequencer, publisher: Publisher, *, deadline_s: float) -> None:
+    def __init__(
+        self, store: Store, sequencer: Sequencer, publisher: Publisher, *, guard: Guard | Unguarded, deadline_s: float
+    ) -> None:
         self._store = store
         self._sequencer = sequencer
         self._publisher = publisher
+        self._guard = guard
         self._deadline_s = deadline_s
 
     @classmethod
@@ -55,31 +60,41 @@ class Ledger:
         deadline_s: float = 1.5,
         store: Store | None = None,
         copies: Sequence[Place] = (),
+        guard: Guard | None = None,
     ) -> Self:
         """Open the log below a directory, or begin one; publishes in the background what an earlier process could not.
 
         TamperDetected if the stored head does not verify, or is behind what was published: then nothing is signed any
         more. LedgerUnavailable if the database can't be opened. `store` stands in for `ledger.db`, under its promises.
-        `copies` are further places where the log is published; one that fails delays only itself.
+        `copies` are further places where the log is published; one that fails delays only itself. The `guard` is asked
+        before anything is signed, and keeps whatever stops the log.
         """
         if signer.name != origin:
             raise RuntimeError(f"the log {origin} must be signed under its own name, not {signer.name}")
         store = store or SqliteStore(directory / DATABASE, origin)
+        watch = guard or Unguarded()
 
         def tampered(why: TamperDetected) -> None:
             sequencer.stop(why)
 
+        def admit(head: Head | None) -> None:
+            watch.admit(head, store)
+
+        def stopped(why: TamperDetected) -> None:
+            watch.keep(why, sequencer.head.checkpoint)
+
         followers = [Publisher(store, copy, signer.verifier, tampered=tampered) for copy in copies]
         here = Directory(directory / PUBLISHED)
-        publisher = Publisher(store, here, signer.verifier, tampered=tampered, followers=followers)
-        sequencer = Sequencer(store, signer, now=now, committed=publisher.publish)
+        publisher = Publisher(store, here, signer.verifier, tampered=tampered, published=watch.published, followers=followers)
+        sequencer = Sequencer(store, signer, now=now, committed=publisher.publish, admit=admit, stopped=stopped)
         try:
             publisher.start(sequencer.head)
+            watch.start(sequencer.head, tampered)
         except BaseException:
             sequencer.close(timeout_s=0)
             raise
         sequencer.start()
-        return cls(store, sequencer, publisher, deadline_s=deadline_s)
+        return cls(store, sequencer, publisher, guard=watch, deadline_s=deadline_s)
 
     # --- writing
 
@@ -153,6 +168,11 @@ class Ledger:
         """Commit and publish what is queued, and close the database. Nothing may be appended afterwards."""
         await asyncio.to_thread(self._sequencer.close, timeout_s=CLOSE_S)
         await asyncio.to_thread(self._publisher.close, timeout_s=CLOSE_S)
+        await asyncio.to_thread(self._guard.close, timeout_s=CLOSE_S)
+
+    def alarm(self, why: TamperDetected) -> None:
+        """Sign nothing any more, and keep why across restarts. Any thread."""
+        self._sequencer.stop(why)
 
     # --- reading: any thread
 

@@ -64,13 +64,28 @@ class Request:
 
 
 class Sequencer:
-    """Owns the store's writer. `put` and `head` may be called from any thread; all else happens on its own."""
+    """Owns the store's writer. `put` and `head` may be called from any thread; all else happens on its own.
 
-    def __init__(self, store: Store, signer: Signer, *, now: Callable[[], float], committed: Callable[[Head], None]) -> None:
+    `admit` is asked about the head that is there before anything is signed, and raises to prevent it; `stopped` hears,
+    once, why nothing is signed any more.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        signer: Signer,
+        *,
+        now: Callable[[], float],
+        committed: Callable[[Head], None],
+        admit: Callable[[Head | None], None] = lambda _: None,
+        stopped: Callable[[TamperDetected], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._signer = signer
         self._now = now
         self._committed = committed
+        self._admit = admit
+        self._stopped = stopped
         self._change = threading.Condition()  # guards the five below
         self._waiting: deque[Request] = deque()
         self._chores: deque[tuple[Callable[[Writer], Any], Future[Any]]] = deque()
@@ -133,8 +148,10 @@ class Sequencer:
     def stop(self, why: TamperDetected) -> None:
         """Sign nothing any more: what is stored is not what was signed."""
         with self._change:
-            self._refusal = self._refusal or why
+            first, self._refusal = self._refusal is None, self._refusal or why
             self._change.notify()
+        if first:
+            self._stopped(why)
 
     def close(self, *, timeout_s: float) -> None:
         """Commit what is queued and end the thread; gives up on a disk that hangs longer than the timeout."""
@@ -331,10 +348,12 @@ class Sequencer:
         writer = self._store.writer()
         try:
             head = writer.head()
+            if head is not None:
+                check_head(head, self._signer.verifier)
+            self._admit(head)
             if head is None:
                 head = Head(sign_checkpoint(self._signer, Frontier()), Frontier(), 0, int(self._now()))
                 writer.append(Batch(0, ()), after=None, head=head)
-            check_head(head, self._signer.verifier)
         except BaseException:
             writer.close()
             raise
@@ -369,9 +388,8 @@ def _same(one: Head, other: Head) -> bool:
 
 
 def _stopped(why: TamperDetected) -> LedgerUnavailable:
-    refusal = LedgerUnavailable(
-        f"stopped, because {why}", next_step="run `limen ledger verify` on the data directory before anything else"
-    )
+    next_step = why.next_step or "run `limen ledger verify` on the data directory before anything else"
+    refusal = LedgerUnavailable(f"stopped, because {why}", next_step=next_step)
     refusal.__cause__ = why
     return refusal
 
