@@ -26,9 +26,9 @@ from limen.core.errors import LedgerUnavailable
 from limen.formats import checkpoint as checkpoints
 from limen.formats import merkle, note, tiles
 from limen.ledger.ledger import Ledger
-from limen.ledger.proofs import Published, verify
 from limen.ledger.sequencer import check_head
 from limen.ledger.sqlite import SqliteStore
+from limen.verify.published import Published, verify
 
 KILLS = int(os.environ.get("LIMEN_LEDGER_KILLS", "100"))
 WHOLE = 10  # after so many kills the log is opened as a server opens it, and its published part verified

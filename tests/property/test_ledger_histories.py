@@ -14,8 +14,8 @@ from limen.formats.merkle import leaf_hash
 from limen.formats.note import Signer
 from limen.ledger import sequencer
 from limen.ledger.ledger import Ledger
-from limen.ledger.proofs import Published, verify
 from limen.ledger.sqlite import SqliteStore, SqliteWriter
+from limen.verify.published import Published, verify
 
 SIGNER = Signer("example.com/log", bytes(32))
 HISTORIES = 40

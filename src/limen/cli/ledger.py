@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from limen.core.types import Checkpoint
     from limen.formats.note import Verifier
-    from limen.ledger.proofs import Published
+    from limen.verify.published import Published
 
 NOT_SHOWN = frozenset({"v", "kind", "at", "story_at", "salt", "commit"})
 SHOWN_FIRST = ("who", "vendor", "project", "action", "asset", "version", "shard", "status", "rule", "of", "end")
@@ -51,7 +51,7 @@ class Place:
     def find(cls, path: Path, vkey: str | None) -> Place:
         """The log in a data directory, or in a published directory itself. NotFound if there is none."""
         from limen.formats.note import Verifier
-        from limen.ledger.proofs import CHECKPOINT, Published
+        from limen.verify.published import CHECKPOINT, Published
 
         inside = path / "log"
         root = inside if not (path / CHECKPOINT).exists() and inside.is_dir() else path
@@ -122,10 +122,10 @@ def verify(directory: Path | None, data: Path, vkey: str | None, *, as_json: boo
 
 
 def _verified(path: Path, vkey: str | None) -> tuple[dict[str, Any], Place]:
-    from limen.ledger import proofs
+    from limen.verify import published
 
     place = Place.find(path, vkey)
-    verified = proofs.verify(place.log, place.verifier)
+    verified = published.verify(place.log, place.verifier)
     stored = None
     if place.database is not None:
         from limen.ledger.fsck import verify_stored
@@ -150,10 +150,10 @@ def _verified(path: Path, vkey: str | None) -> tuple[dict[str, Any], Place]:
 def prove(index: int, data: Path, vkey: str | None, *, as_json: bool) -> None:
     """Print a proof that an entry is in the published log (c2sp.org/tlog-proof@v1); checked before it is printed."""
     from limen.formats.merkle import leaf_hash
-    from limen.ledger import proofs
+    from limen.verify import published
 
     place = Place.find(data, vkey)
-    proof, entry = proofs.prove(place.log, place.verifier, index)
+    proof, entry = published.prove(place.log, place.verifier, index)
     text = proof.encode().decode()
     if as_json:
         fields = {"index": index, "entry": entry.decode(errors="replace"), "leaf_hash": _base64(leaf_hash(entry))}

@@ -1,12 +1,13 @@
 """Tiles and entry bundles: a tree and its entries as a fixed set of small files. C2SP tlog-tiles v0.1.
 
-Pure: paths, widths and codecs; `ledger.publisher` writes the files and `ledger.proofs` reads them. A tile holds up to
+Pure: paths, widths and codecs; `ledger.publisher` writes the files and `verify.published` reads them. A tile holds up to
 256 hashes of one level; at level 0 they are leaf hashes, above that each is the root of a full tile below. A partial
 tile is a byte prefix of every wider one. A bundle holds the entries behind one level-0 tile.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from limen.core.errors import Invalid
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 WIDTH: Final = 256
 HEIGHT: Final = 8
 _ENTRIES: Final = "entries"
+_PATH: Final = re.compile(
+    r"tile/(?P<level>entries|[0-9]{1,2})/(?P<groups>(?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/(?P<width>[1-9][0-9]{0,2}))?"
+)
 
 
 def path(level: int | None, index: int, width: int = WIDTH) -> str:
@@ -29,6 +33,18 @@ def path(level: int | None, index: int, width: int = WIDTH) -> str:
         groups.append(f"x{index % 1000:03}")
     partial = "" if width == WIDTH else f".p/{width}"
     return f"tile/{_ENTRIES if level is None else level}/{'/'.join(reversed(groups))}{partial}"
+
+
+def parse_path(text: str) -> tuple[int | None, int, int]:
+    """Level (None: a bundle), index and width from a path as `path` makes it; Invalid for any other text."""
+    match = _PATH.fullmatch(text)
+    if match is None:
+        raise Invalid("path", "is not that of a tile or a bundle")
+    level = None if match["level"] == _ENTRIES else int(match["level"])
+    found = level, int(match["groups"].replace("x", "").replace("/", "")), int(match["width"] or WIDTH)
+    if found[2] > WIDTH or path(*found) != text:  # one spelling only
+        raise Invalid("path", "is not that of a tile or a bundle")
+    return found
 
 
 def widths(size: int) -> list[int]:

@@ -1,6 +1,6 @@
 """Verification of a database: every stored entry, against what was published and against the signed head.
 
-For whoever holds a data directory, running or copied; reads only. `proofs` does the same for published files alone.
+For whoever holds a data directory, running or copied; reads only. `limen.verify` does the same for published files alone.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from limen.core.types import Checkpoint
     from limen.formats.note import Verifier
-    from limen.ledger.proofs import Published
     from limen.ledger.store import Head
+    from limen.verify.published import Published
 
 
 def stored_head(database: Path, verifier: Verifier) -> Head:

@@ -21,7 +21,7 @@ from limen.core.errors import Invalid, LedgerUnavailable, NotFound, TamperDetect
 from limen.core.types import Checkpoint
 from limen.formats import checkpoint as checkpoints
 from limen.formats import merkle, note, tiles
-from limen.ledger.proofs import CHECKPOINT, VKEY
+from limen.verify.published import CHECKPOINT, VKEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,8 +12,8 @@ import pytest
 from limen.core import events
 from limen.formats.note import Signer
 from limen.ledger.ledger import Ledger
-from limen.ledger.proofs import Published, verify
 from limen.ledger.sqlite import SqliteStore, SqliteWriter
+from limen.verify.published import Published, verify
 
 SIGNER = Signer("example.com/log", bytes(32))
 _salts = itertools.count()
@@ -28,6 +28,7 @@ class World:
         self.now = time.time
         self.store = None
         self.deadline_s = 1.5
+        self.guard = None
 
     @contextlib.asynccontextmanager
     async def open(self):
@@ -38,6 +39,7 @@ class World:
             now=self.now,
             store=self.store,
             deadline_s=self.deadline_s,
+            guard=self.guard() if self.guard else None,
         )
         try:
             yield ledger

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from limen.core.errors import Invalid, LedgerUnavailable, TamperDetected
-from limen.ledger.proofs import Published, verify
+from limen.verify.published import Published, verify
 
 
 async def until_it_works(ledger, raw):

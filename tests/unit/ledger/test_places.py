@@ -19,8 +19,8 @@ from limen.ledger import publisher
 from limen.ledger.bucket import Bucket
 from limen.ledger.ledger import Ledger
 from limen.ledger.places import Account, Directory
-from limen.ledger.proofs import Published, verify
 from limen.server import _further_places
+from limen.verify.published import Published, verify
 
 ACCOUNT = Account("limen-access-key", "limen-secret-key-of-a-test")
 WITNESS = note.Signer("witness.example", bytes([7]) * 32)

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import random
-import shutil
 
 import pytest
 
 from limen.core.errors import NotFound, TamperDetected
 from limen.formats import checkpoint, merkle, note, tiles
 from limen.formats.note import Signer
-from limen.ledger.proofs import Published, prove, verify
+from limen.verify.published import Published, prove, verify
 
 SIZE = 600
 KEY = Signer("example.com/log", bytes(32)).verifier
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory, module_world):
-    path = tmp_path_factory.mktemp("log")
-    world = module_world(path)
-    world.fill(SIZE)
-    return path / "log"
-
-
-@pytest.fixture
-def log(original, tmp_path):
-    shutil.copytree(original, tmp_path / "copy")
-    return Published(tmp_path / "copy")
 
 
 def first_bad(log):
@@ -41,7 +26,7 @@ def rewrite(log, number, change):
     width = min(256, SIZE - number * 256)
     entries = log.bundle(number, width)
     change(entries)
-    (log.root / tiles.path(None, number, width)).write_bytes(tiles.encode_bundle(entries))
+    (log.reader.root / tiles.path(None, number, width)).write_bytes(tiles.encode_bundle(entries))
 
 
 def test_an_untouched_log_verifies_with_nothing_but_its_files(log):
@@ -74,7 +59,7 @@ def test_swapped_entries_are_named_by_the_first(log):
 
 
 def test_a_truncated_bundle_is_named_by_the_first_entry_that_is_gone(log):
-    path = log.root / tiles.path(None, 2, 88)
+    path = log.reader.root / tiles.path(None, 2, 88)
     raw = path.read_bytes()
     path.write_bytes(raw[: len(raw) // 2])
 
@@ -85,26 +70,26 @@ def test_a_truncated_bundle_is_named_by_the_first_entry_that_is_gone(log):
     ("path", "index"), [("tile/entries/001", 256), ("tile/0/001", 256), ("tile/1/000.p/2", 0), ("tile/0/002.p/88", 512)]
 )
 def test_a_missing_part_is_named_by_its_first_entry(log, path, index):
-    (log.root / path).unlink()
+    (log.reader.root / path).unlink()
 
     assert first_bad(log) == index
 
 
 @pytest.mark.parametrize(("path", "span"), [("tile/0/000", 1), ("tile/0/002.p/88", 1), ("tile/1/000.p/2", 256)])
 def test_any_flipped_bit_in_a_tile_is_named(log, path, span):
-    raw = (log.root / path).read_bytes()
+    raw = (log.reader.root / path).read_bytes()
     rng = random.Random(path)
     start = int(path.split("/")[2][:3]) * 256 * span
     for _ in range(30):
         position = rng.randrange(len(raw))
         bent = bytearray(raw)
         bent[position] ^= 1 << rng.randrange(8)
-        (log.root / path).write_bytes(bent)
+        (log.reader.root / path).write_bytes(bent)
         assert first_bad(log) == start + position // 32 * span
 
 
 def test_any_flipped_bit_in_a_bundle_is_named(log):
-    path = log.root / "tile/entries/001"
+    path = log.reader.root / "tile/entries/001"
     raw = path.read_bytes()
     ends = []
     at = 0
@@ -121,7 +106,7 @@ def test_any_flipped_bit_in_a_bundle_is_named(log):
 
 
 def test_any_flipped_bit_in_the_checkpoint_is_noticed(log):
-    path = log.root / "checkpoint"
+    path = log.reader.root / "checkpoint"
     raw = path.read_bytes()
     for position in range(len(raw)):
         bent = bytearray(raw)
@@ -134,8 +119,10 @@ def test_a_log_rewritten_as_a_whole_does_not_make_the_signed_root(log):
     """Entry, leaf and every tile above agree with each other again: only the signature knows better."""
     rewrite(log, 0, lambda entries: entries.__setitem__(5, b"another"))
     leaves = [merkle.leaf_hash(entry) for _, entry in log.entries(0, SIZE)]
-    (log.root / "tile/0/000").write_bytes(tiles.encode_tile(leaves[:256]))
-    (log.root / "tile/1/000.p/2").write_bytes(tiles.encode_tile([merkle.root_of(leaves[:256]), merkle.root_of(leaves[256:512])]))
+    (log.reader.root / "tile/0/000").write_bytes(tiles.encode_tile(leaves[:256]))
+    (log.reader.root / "tile/1/000.p/2").write_bytes(
+        tiles.encode_tile([merkle.root_of(leaves[:256]), merkle.root_of(leaves[256:512])])
+    )
 
     with pytest.raises(TamperDetected, match="rewritten as a whole"):
         verify(log, KEY)
@@ -144,8 +131,8 @@ def test_a_log_rewritten_as_a_whole_does_not_make_the_signed_root(log):
 def test_a_log_rewritten_and_signed_by_somebody_else_does_not_verify_under_the_real_key(log):
     forger = Signer(KEY.name, b"f" * 32)
     text = checkpoint.encode(KEY.name, SIZE, bytes(32))
-    (log.root / "checkpoint").write_bytes(note.sign(text, forger))
-    (log.root / "vkey").write_text(forger.vkey)
+    (log.reader.root / "checkpoint").write_bytes(note.sign(text, forger))
+    (log.reader.root / "vkey").write_text(forger.vkey)
 
     assert first_bad(log) == -1
 
@@ -156,7 +143,7 @@ def test_a_wider_partial_tile_serves_for_a_narrower_one(log):
     signer = Signer(KEY.name, bytes(32))
     for size in (599, 513, 512, 300, 256, 1, 0):
         older = checkpoint.encode(KEY.name, size, merkle.root_of(leaves[:size]))
-        (log.root / "checkpoint").write_bytes(note.sign(older, signer))
+        (log.reader.root / "checkpoint").write_bytes(note.sign(older, signer))
         assert verify(log, KEY).checkpoint.size == size
 
 
@@ -164,7 +151,8 @@ def test_a_wider_partial_tile_serves_for_a_narrower_one(log):
 def test_every_entry_can_be_proved(log, index):
     proof, entry = prove(log, KEY, index)
 
-    assert proof.verify(entry, [KEY])[:2] == (KEY.name, SIZE)
+    assert proof.verify(entry, [KEY]).size == SIZE
+    assert proof.extra == entry
 
 
 def test_an_entry_that_is_not_there_can_not_be_proved(log):
@@ -174,7 +162,7 @@ def test_an_entry_that_is_not_there_can_not_be_proved(log):
 
 
 def test_a_proof_over_damaged_tiles_is_not_given_out(log):
-    (log.root / "tile/0/001").write_bytes(bytes(8192))
+    (log.reader.root / "tile/0/001").write_bytes(bytes(8192))
 
     with pytest.raises(TamperDetected):
         prove(log, KEY, 300)
@@ -191,7 +179,7 @@ def test_a_verifier_that_trusts_the_tiles_is_caught(log, monkeypatch):
     """The negative control: without the comparison of entry and leaf, an edited entry would pass as far as the root."""
     rewrite(log, 0, lambda entries: entries.__setitem__(5, b"another"))
     monkeypatch.setattr(
-        "limen.ledger.proofs._verified_leaves",
+        "limen.verify.published._verified_leaves",
         lambda log, number, width: (log.bundle(number, width), log.tile(0, number, width)),
     )
 
