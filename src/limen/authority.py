@@ -3,6 +3,7 @@
 A change is validated against a snapshot, written to the ledger, and applied to the control tables with its entry's
 index; start-up applies what is missing, from the entry's encrypted side record. A pause is the exception: it takes
 effect in memory first, is kept in `live.json`, and never waits for the ledger; its entry follows as soon as it can.
+(What start-up applies: `recovery`. How somebody is erased: `privacy.erasure`.)
 """
 
 from __future__ import annotations
@@ -14,26 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from limen.catalog.changes import CHANGES, Change, PersonAdd, PersonEnd, WorkloadAdd, WorkloadEnd, from_clear
+from limen.catalog.changes import Change, PersonAdd, PersonEnd, WorkloadAdd, WorkloadEnd
 from limen.catalog.snapshot import Ordered
 from limen.core.errors import Denied, Invalid, LedgerUnavailable, LimenError, NotFound
-from limen.core.events import decode
 from limen.core.types import Action, Client, Session, Side
-from limen.custody import who
+from limen.custody import GATEWAY, who
 from limen.identity.live import Pause
 from limen.identity.sessions import new_access_key
-from limen.ledger.scribe import open_side, side_ref
 from limen.store.blobs import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from limen.core.types import Asset, Person, Receipt, Workload
     from limen.custody import Custody
     from limen.identity.oidc import Claims
 
-GATEWAY = "limen"  # whose key seals the side records that are nobody's personal detail
 RESERVE_BYTES = 256 << 10
 MIN_SESSION_S, MAX_SESSION_S = 900, 43_200
 
@@ -48,7 +46,7 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 class Authority:
-    """The one place that changes who may do what. Owned by the event loop; `_lock` makes changes one at a time."""
+    """The one place that changes who may do what. Owned by the event loop; `lock` makes changes one at a time."""
 
     def __init__(self, custody: Custody, *, data: Path, random: Callable[[int], bytes], contact: str) -> None:
         self._custody = custody
@@ -56,7 +54,7 @@ class Authority:
         self._reserve = data / "live.reserve"  # room that only `_keep` gives up
         self._random = random
         self._contact = contact
-        self._lock = asyncio.Lock()
+        self.lock = asyncio.Lock()
         self._unlogged: dict[str, dict[str, Any]] = {}
         self.sessions: dict[str, Session] = {}  # issued and not expired; for reports of what a pause would cut
 
@@ -64,19 +62,23 @@ class Authority:
 
     async def change(self, changes: Sequence[Change], *, by: str) -> list[Receipt]:
         """Make changes, all or none: Invalid or Denied name the first that can't be, and then nothing has changed."""
+        async with self.lock:
+            return await self.change_alone(changes, by=by)
+
+    async def change_alone(self, changes: Sequence[Change], *, by: str) -> list[Receipt]:
+        """The same for a caller who holds `lock`, because it must have read what it changes."""
         custody = self._custody
-        async with self._lock:
-            now = custody.clock.now()
-            completed = self._completed(changes)
-            holders = {holder for change in completed for holder in _holders(change)}
-            custody.catalog.make_subject_keys([*holders, GATEWAY])
-            written = [self._write(change, by) for change in completed]
-            receipts = await custody.ledger.append_all(written)
-            ordered = [Ordered(c, r.index, now) for c, r in zip(completed, receipts, strict=True)]
-            custody.catalog.apply_all(ordered)
-            for change in completed:
-                self._cut_if_ended(change, now)
-            return receipts
+        now = custody.clock.now()
+        completed = self._completed(changes)
+        holders = {holder for change in completed for holder in _holders(change)}
+        custody.catalog.make_subject_keys([*holders, GATEWAY])
+        written = [self._write(change, by) for change in completed]
+        receipts = await custody.ledger.append_all(written)
+        ordered = [Ordered(c, r.index, now) for c, r in zip(completed, receipts, strict=True)]
+        custody.catalog.apply_all(ordered)
+        for change in completed:
+            self._cut_if_ended(change, now)
+        return receipts
 
     def validate(self, changes: Sequence[Change]) -> None:
         """Pass if the changes could be made now; raise what `change` would. Nothing is written."""
@@ -105,27 +107,6 @@ class Authority:
     def pseudonym(self, holder: str, project: str) -> str:
         """What entries in one project call somebody; nobody can link two projects' without the person's key."""
         return self._custody.catalog.pseudonym(holder, project)
-
-    def replay(self) -> int:
-        """Apply the authority entries that the control tables lack; returns how many. At start-up, before any door."""
-        custody = self._custody
-        start = custody.catalog.applied + 1
-        sides: dict[int, bytes] = {}
-        applied = 0
-        for index, raw in custody.ledger.entries(start):
-            entry = decode(raw)
-            if entry["kind"] not in CHANGES:
-                continue
-            sides = sides or {i: side for i, _, side in custody.ledger.sides(start, custody.ledger.head().size)}
-            side = sides[index]
-            clear = open_side("change", side, raw, custody.catalog.key_under(side_ref(side))).value
-            custody.catalog.apply(from_clear(entry["kind"], clear), index=index, at=entry["at"] // 1_000_000)
-            applied += 1
-        for person in custody.catalog.snapshot.holders():
-            if person.ended_at is not None:
-                custody.live.end(f"person/{person.id}", at=person.ended_at)
-        self._restore_live()
-        return applied
 
     # --- sessions
 
@@ -293,7 +274,8 @@ class Authority:
         return None
 
     async def _log_pause(self, pause: Pause) -> Receipt:
-        side = Side(GATEWAY, {"order": {"subject": pause.subject, "reason": pause.reason, "contact": pause.contact}})
+        order: dict[str, object] = {"subject": pause.subject, "reason": pause.reason, "contact": pause.contact}
+        side = Side(self._about(pause.subject), {"order": order})
         fields = self._unlogged[pause.subject]
         receipt = await self._custody.ledger.append(*self._custody.scribe.write("pause.order", fields, side))
         self._unlogged.pop(pause.subject, None)
@@ -310,7 +292,7 @@ class Authority:
         if subject not in {pause.subject for pause in self._custody.live.pauses()}:
             raise NotFound(f"{subject} is not paused")
         fields = {"subject": self._public(subject), "by": by}
-        side = Side(GATEWAY, {"order": {"subject": subject, "reason": reason}})
+        side = Side(self._about(subject), {"order": {"subject": subject, "reason": reason}})
         receipt = await self._custody.ledger.append(*self._custody.scribe.write("pause.lift", fields, side))
         self._custody.live.lift(subject)
         self._keep()
@@ -324,6 +306,20 @@ class Authority:
                 await self._log_pause(pause)
                 written += 1
         return written
+
+    def forget(self, holders: Collection[str]) -> None:
+        """Keep nothing in memory or in `live.json` about people who are erased but that they have ended; durable on return."""
+        gone = {id_ for id_, session in self.sessions.items() if session.holder in holders}
+        for id_ in gone:
+            del self.sessions[id_]
+        self._custody.live.forget({f"person/{holder}" for holder in holders} | {f"session/{id_}" for id_ in gone})
+        self._keep()
+
+    def _about(self, subject: str) -> str:
+        """Under whose key an order's reason is sealed: theirs, if it is about one person."""
+        kind, _, name = subject.partition("/")
+        holder = name if kind == "person" else self.sessions[name].holder if name in self.sessions else GATEWAY
+        return holder if self._custody.catalog.sealable(holder) else GATEWAY
 
     def _known(self, subject: str) -> None:
         kind, _, name = subject.partition("/")
@@ -363,7 +359,8 @@ class Authority:
             with contextlib.suppress(OSError):
                 write_atomically(self._reserve, self._random(RESERVE_BYTES))
 
-    def _restore_live(self) -> None:
+    def restore_live(self) -> None:
+        """Put back what was in force when the gateway stopped. At start-up, after the catalog is up to date."""
         self._hold_reserve()
         if not self._kept_at.exists():
             return

@@ -41,6 +41,7 @@ CONTENT_TYPES: Final[dict[Media, str]] = {
     "text": "text/plain; charset=utf-8",
 }
 _MEDIA_OF: Final = {content_type: media for media, content_type in CONTENT_TYPES.items()}
+GATEWAY: Final = "limen"  # whose key seals the side records that are nobody's personal detail
 COPIES_KEPT = 4096
 NETWORKS_KEPT = 65_536
 OPENS_BYTES = frozenset({200, 206})
@@ -192,12 +193,17 @@ class Custody:
                 self._networks.popitem(last=False)
         if request is not None:
             classes["request"] = {"path": _text(request)}
-        side = Side(session.holder, classes) if classes else None
+        # Of somebody who is erased no detail can be kept; that they tried is still written.
+        side = Side(session.holder, classes) if classes and self.catalog.sealable(session.holder) else None
         entry, sealed = self.scribe.write(kind, {**who(session), **fields}, side)
         receipt = await self.ledger.append(entry, sealed)
         if kind == "access.intent" and ("span" in fields or fields["action"] == Action.WRITE.value):
             self._open[receipt.index] = None
         return receipt
+
+    def forget_networks(self) -> None:
+        """Drop the addresses that sessions were last seen under. Each is recorded once more when it is seen again."""
+        self._networks.clear()
 
     def outcome(self, index: int, session: Session, *, end: str, sent: int) -> None:
         """Write how an access ended; rides a later commit. Lost with a crash, it reads `unknown` after the restart."""

@@ -15,6 +15,7 @@ import msgspec
 
 from limen.catalog.changes import from_clear
 from limen.catalog.imports import read_import
+from limen.catalog.personal import Erasure
 from limen.core.errors import Invalid
 from limen.core.types import Action, Session
 from limen.marks.trace import ALPHA
@@ -41,7 +42,9 @@ async def import_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, 
 
 
 async def change(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
-    """Make one change, given in its clear form."""
+    """Make one change, given in its clear form. An erasure is none of them: see `person_erase`."""
+    if args["kind"] == Erasure.kind:
+        raise Invalid("kind", "a person is erased with `limen person erase`")
     [receipt] = await gateway.authority.change([from_clear(args["kind"], args["change"])], by=by)
     return {"entry": receipt.index}
 

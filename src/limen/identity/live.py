@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from limen.core.errors import Paused, SessionEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from limen.core.types import Session
 
@@ -94,8 +94,14 @@ class Live:
         if pause is not None:
             # A session opened after an earlier cut may carry a moment just past it (see `issue_after`): cover that one too.
             latest = max((cut.since + 1 for cut in self._cuts), default=0)
-            self._cuts.append(replace(pause, since=max(pause.since, latest)))
+            # Its reason is not kept: nobody is told it any more.
+            self._cuts.append(replace(pause, since=max(pause.since, latest), reason=""))
         return pause
+
+    def forget(self, subjects: Collection[str]) -> None:
+        """Drop the orders about these, lifted ones too. They must have ended for good, or this would let them in."""
+        self._pauses = {name: pause for name, pause in self._pauses.items() if name not in subjects}
+        self._cuts = [cut for cut in self._cuts if cut.subject not in subjects]
 
     def end(self, subject: str, *, at: int) -> int:
         """End a person, workload or session for good; returns how many running streams were aborted."""
