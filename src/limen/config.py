@@ -12,10 +12,12 @@ from typing import Literal
 
 import msgspec
 
+from limen.core import epochs
 from limen.core.errors import Invalid
 from limen.ledger.places import Account
 
 REGION = "limen-1"
+EPOCH = "epoch"
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -110,9 +112,27 @@ def storage_account() -> Account | None:
 
 def load(data: Path) -> Config:
     """The configuration of a data directory; defaults if it has no `limen.toml`. Invalid names the key that is wrong."""
-    path = data / "limen.toml"
+    config = _read(data / "limen.toml")
+    log = config.ledger
+    return msgspec.structs.replace(
+        config, data=data, ledger=msgspec.structs.replace(log, origin=epochs.name(log.origin, epoch_of(data)))
+    )
+
+
+def epoch_of(data: Path) -> int:
+    """Which epoch the log of this directory is in (`DATA/epoch`, written by `limen ledger new-epoch`); 0 from the start."""
+    try:
+        text = (data / EPOCH).read_text().strip()
+    except FileNotFoundError:
+        return 0
+    if not (text.isascii() and text.isdecimal()):
+        raise Invalid(f"{data / EPOCH}", "is not a number; it is written by `limen ledger new-epoch` alone")
+    return int(text)
+
+
+def _read(path: Path) -> Config:
     if not path.exists():
-        return Config(data=data)
+        return Config()
     try:
         table = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
@@ -125,4 +145,6 @@ def load(data: Path) -> Config:
         raise Invalid("limen.toml", str(e)) from e
     if not config.server.listen.rpartition(":")[2].isdecimal():
         raise Invalid("limen.toml: server.listen", "must be HOST:PORT")
-    return msgspec.structs.replace(config, data=data)
+    if epochs.split(config.ledger.origin)[1]:
+        raise Invalid("limen.toml: ledger.origin", "names an epoch; give the log's own name, DATA/epoch says the rest")
+    return config

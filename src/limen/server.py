@@ -35,6 +35,7 @@ from limen.identity.live import Live
 from limen.identity.oidc import IssuerConfig, RelyingParty
 from limen.identity.sessions import Sessions
 from limen.ledger.bucket import Bucket
+from limen.ledger.guard import Guard
 from limen.ledger.ledger import PUBLISHED, Ledger
 from limen.ledger.places import SCHEME, Directory
 from limen.ledger.scribe import Scribe
@@ -46,6 +47,7 @@ from limen.registration import Registrar
 from limen.store.blobs import Blobs, write_atomically
 from limen.store.drops import Drops
 from limen.transport import CuttableProtocol
+from limen.verify.published import Published
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -88,13 +90,21 @@ class Gateway:
         clock = clock or Clock(development=config.development)
         server_key, log_key = (_key(data / "keys" / name) for name in ("server.key", "log.key"))
         catalog = Catalog.open(f"sqlite:///{data / 'control.db'}", random=os.urandom)
+        signer = Signer(config.ledger.origin, log_key)
         ledger = Ledger.open(
             data,
             origin=config.ledger.origin,
-            signer=Signer(config.ledger.origin, log_key),
+            signer=signer,
             now=clock.now,
             deadline_s=config.ledger.append_deadline_s,
             copies=_further_places(config),
+            guard=Guard(
+                data,
+                signer.verifier,
+                logs=[Published(data / PUBLISHED)],
+                elsewhere=data / config.ledger.high_water if config.ledger.high_water else None,
+                now=clock.now,
+            ),
         )
         blobs = Blobs(data / "blobs")
         custody = Custody(

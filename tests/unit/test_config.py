@@ -1,0 +1,38 @@
+"""The configuration: what the epoch makes of the log's name."""
+
+from __future__ import annotations
+
+import pytest
+
+from limen.config import load
+from limen.core.errors import Invalid
+
+
+def test_the_log_s_name_carries_its_epoch(tmp_path):
+    (tmp_path / "limen.toml").write_text('[ledger]\norigin = "lab.example/log"\n')
+    assert load(tmp_path).ledger.origin == "lab.example/log"
+
+    (tmp_path / "epoch").write_text("2\n")
+
+    assert load(tmp_path).ledger.origin == "lab.example/log/epoch-2"
+
+
+def test_a_directory_without_a_file_has_its_epoch_too(tmp_path):
+    (tmp_path / "epoch").write_text("1\n")
+
+    assert load(tmp_path).ledger.origin == "limen.local/log/epoch-1"
+
+
+@pytest.mark.parametrize("text", ["", "one", "-1", "٣", "1.0"])
+def test_an_epoch_that_is_no_number_is_refused(tmp_path, text):
+    (tmp_path / "epoch").write_text(text)
+
+    with pytest.raises(Invalid, match="is not a number"):
+        load(tmp_path)
+
+
+def test_a_configured_name_that_looks_like_an_epoch_s_is_refused(tmp_path):
+    (tmp_path / "limen.toml").write_text('[ledger]\norigin = "lab.example/log/epoch-3"\n')
+
+    with pytest.raises(Invalid, match=r"ledger\.origin"):
+        load(tmp_path)
