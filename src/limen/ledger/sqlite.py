@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from contextlib import closing
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGE: Final = 1024
+CLOCK_TICK_S: Final = 0.1  # longer than any kernel's step between two times that it gives to files
 _SCHEMA_VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS head (
@@ -44,15 +47,14 @@ _READ_HEAD: Final = """
 SELECT size, root, frontier, note, low_water, committed_at, (SELECT max(idx) FROM entry) FROM head WHERE origin = :origin
 """
 _FIRST_HEAD: Final = """
-INSERT INTO head (origin, size, root, frontier, note, low_water, committed_at)
-VALUES (:origin, :size, :root, :frontier, :note, :low_water, :committed_at) ON CONFLICT DO NOTHING
+INSERT INTO head (size, root, frontier, note, low_water, committed_at, origin) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
+# These two run with every commit. By place: SQLite looks each parameter's name up anew for every row.
 _NEXT_HEAD: Final = """
-UPDATE head SET size = :size, root = :root, frontier = :frontier, note = :note, low_water = :low_water,
-    committed_at = :committed_at
-WHERE origin = :origin AND size = :old_size AND root = :old_root
+UPDATE head SET size = ?, root = ?, frontier = ?, note = ?, low_water = ?, committed_at = ?
+WHERE origin = ? AND size = ? AND root = ?
 """
-_ADD_ENTRY: Final = "INSERT INTO entry (idx, committed_at, raw) VALUES (:idx, :at, :raw)"
+_ADD_ENTRY: Final = "INSERT INTO entry (idx, committed_at, raw) VALUES (?, ?, ?)"
 _ADD_SIDE: Final = "INSERT INTO side (idx, class, raw) VALUES (:idx, :class, :raw)"
 _DELETE_SIDE: Final = "DELETE FROM side WHERE idx = :idx AND class = :class"
 _READ_ENTRIES: Final = "SELECT idx, raw FROM entry WHERE idx >= :start AND idx < :end ORDER BY idx LIMIT :page"
@@ -159,13 +161,12 @@ class SqliteWriter:
 
     def __init__(self, path: Path, origin: str) -> None:
         self._path = path
-        self._wal_path = _wal(path)
         self._origin = origin
         with _translated("open ledger.db"):
             self._connection = _connect(path, "rw")
             try:
                 self._prepare()
-                self._inodes = self._inodes_on_disk()
+                self._names = _Names(path, _wal(path))
             except BaseException:
                 self._connection.close()
                 raise
@@ -187,23 +188,20 @@ class SqliteWriter:
 
     def append(self, batch: Batch, *, after: Head | None, head: Head) -> None:
         """One transaction: the head, compared and swapped; then the rows. Durable when COMMIT has returned."""
-        execute = self._connection.execute
+        execute, many = self._connection.execute, self._connection.executemany
         with _translated("commit"):
             execute("BEGIN IMMEDIATE")
             try:
                 self._swap_head(after, head)
-                at = head.committed_at
-                rows = [{"idx": idx, "at": at, "raw": raw} for idx, raw in enumerate(batch.entries, batch.start)]
-                self._connection.executemany(_ADD_ENTRY, rows)
+                many(_ADD_ENTRY, zip(count(batch.start), repeat(head.committed_at), batch.entries))
                 if batch.sides:
-                    sides = [{"idx": idx, "class": name, "raw": raw} for idx, name, raw in batch.sides]
-                    self._connection.executemany(_ADD_SIDE, sides)
+                    many(_ADD_SIDE, [{"idx": idx, "class": name, "raw": raw} for idx, name, raw in batch.sides])
                 execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
                     execute("ROLLBACK")
                 raise
-        if self._inodes_on_disk() != self._inodes:
+        if not self._names.hold():
             raise LedgerUnavailable(
                 "ledger.db was moved, replaced or deleted while limen runs", next_step="put it back; limen then goes on"
             )
@@ -227,8 +225,13 @@ class SqliteWriter:
             return not self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
     def _swap_head(self, after: Head | None, head: Head) -> None:
-        swap = _FIRST_HEAD if after is None else _NEXT_HEAD
-        if self._connection.execute(swap, _head_row(head, after)).rowcount != 1:
+        new = head.checkpoint
+        state = (new.size, new.root, head.frontier.to_bytes(), new.note, head.low_water, head.committed_at, new.origin)
+        if after is None:
+            swapped = self._connection.execute(_FIRST_HEAD, state)
+        else:
+            swapped = self._connection.execute(_NEXT_HEAD, (*state, after.checkpoint.size, after.checkpoint.root))
+        if swapped.rowcount != 1:
             raise Conflict("somebody else has appended to ledger.db")
 
     def close(self) -> None:
@@ -236,31 +239,49 @@ class SqliteWriter:
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
 
-    def _inodes_on_disk(self) -> tuple[int, int] | None:
-        """Which files the names stand for. A commit into a deleted file succeeds, and is lost."""
+
+class _Names:
+    """The names of the database and its write-ahead log: whether they still stand for the files that were opened.
+
+    A commit into a deleted file succeeds, and is lost. To look at both after each commit would make the next one slower by
+    a third: since Linux 6.13 whoever has read a file's times makes its next write change them, and `fdatasync` write
+    the inode too. No name changes without a change of the directory's own time, so that is looked at, and the files only
+    when it has changed, until that change is older than a clock tick, and once a second in any case.
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        self._paths = [str(path) for path in paths]
+        self._directory = str(paths[0].parent)
+        self._opened = self._files()
+        self._seen: tuple[int, ...] = ()
+        self._trusted_from = self._trusted_until = 0.0
+
+    def hold(self) -> bool:
+        """Whether all names still stand for what they stood for at first."""
+        now = time.monotonic()
         try:
-            return os.stat(self._path).st_ino, os.stat(self._wal_path).st_ino  # noqa: PTH116  once per commit: a tenth of the cost
+            found = os.stat(self._directory)  # noqa: PTH116  here and below: once per commit
+        except FileNotFoundError:
+            return False
+        seen = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+        if seen == self._seen and self._trusted_from <= now < self._trusted_until:
+            return True
+        if self._files() != self._opened:
+            return False
+        if seen != self._seen:
+            self._seen, self._trusted_from = seen, now + CLOCK_TICK_S
+        self._trusted_until = now + 1
+        return True
+
+    def _files(self) -> list[tuple[int, int]] | None:
+        try:
+            return [(found.st_dev, found.st_ino) for found in map(os.stat, self._paths)]
         except FileNotFoundError:
             return None
 
 
 def _wal(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
-
-
-def _head_row(head: Head, after: Head | None) -> dict[str, object]:
-    checkpoint = head.checkpoint
-    return {
-        "origin": checkpoint.origin,
-        "size": checkpoint.size,
-        "root": checkpoint.root,
-        "frontier": head.frontier.to_bytes(),
-        "note": checkpoint.note,
-        "low_water": head.low_water,
-        "committed_at": head.committed_at,
-        "old_size": after.checkpoint.size if after else None,
-        "old_root": after.checkpoint.root if after else None,
-    }
 
 
 def _read_head(connection: sqlite3.Connection, origin: str) -> Head | None:
@@ -277,6 +298,11 @@ def _read_head(connection: sqlite3.Connection, origin: str) -> Head | None:
         return Head(Checkpoint(origin, size, root, note), Frontier.from_bytes(size, frontier), low_water, committed_at)
     except Invalid as e:
         raise TamperDetected(f"the head of ledger.db is damaged: {e}") from e
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """A connection for whoever only looks, perhaps at a copy, perhaps beside a running gateway. Raises SQLite's errors."""
+    return _connect(path, "ro" if _wal(path).exists() else "still")
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
