@@ -56,6 +56,7 @@ class Catalog:
         self._holders = {ref: holder for holder, (ref, _) in keys.items()}  # guarded likewise
         self._making = threading.Lock()
         self._kept: dict[tuple[str, str], str] = {}  # (holder, project) -> pseudonym, of those whose key is gone
+        self.unswept = False  # an erasure was applied and not swept up after
         self._closed: frozenset[str] = frozenset()  # whose key seals nothing more: an erasure is under way
 
     @classmethod
@@ -67,6 +68,8 @@ class Catalog:
             keys = {row.holder: (row.ref, row.key) for row in connection.execute(sa.select(SUBJECT_KEY))}
             catalog = cls(engine, Snapshot(applied, load(connection)), keys, random)
             catalog._keep(connection.execute(sa.select(PSEUDONYM)).all())
+            pending = sa.select(ERASURE.c.id).where(ERASURE.c.swept == 0).limit(1)
+            catalog.unswept = connection.execute(pending).first() is not None
             return catalog
 
     @property
@@ -165,11 +168,6 @@ class Catalog:
             found = connection.execute(sa.select(ERASURE.c.entry).where(ERASURE.c.id == person)).scalar()
         return None if found is None else int(found)
 
-    def unswept(self) -> bool:
-        """Whether an erasure was applied and not swept up after. Reads the database."""
-        with self._engine.connect() as connection:
-            return connection.execute(sa.select(ERASURE.c.id).where(ERASURE.c.swept == 0).limit(1)).first() is not None
-
     def sweep(self) -> None:
         """Leave nothing of what was deleted in the database's files. Idempotent; Conflict if somebody reads them for long."""
         rewrite(self._engine)
@@ -178,8 +176,10 @@ class Catalog:
         """Every place has been swept, the ledger's too; durable on return."""
         with self._engine.begin() as connection:
             connection.execute(ERASURE.update().values(swept=1))
+        self.unswept = False
 
     def _forget_keys(self, erasure: Erasure) -> None:
+        self.unswept = True
         with self._making:
             for holder in erasure.everybody:
                 if holder in self._keys:

@@ -154,7 +154,7 @@ def test_an_erased_key_is_gone_for_good_and_the_pseudonyms_stay(lab, opened):
         assert each.erased_refs() == {key.ref}
         assert (each.sealable("quillwork/q02"), each.sealable("quillwork/q01")) == (False, True)
         assert each.key_under(stranger.ref) == stranger.key
-        assert each.unswept()
+        assert each.unswept
     with catalog._engine.connect() as connection:
         assert key.key not in [row.key for row in connection.execute(sa.select(tables.SUBJECT_KEY))]
 
@@ -191,7 +191,7 @@ def test_after_a_sweep_neither_key_nor_identity_is_in_any_byte_of_the_database(l
     catalog.sweep()
     assert found() == []
     catalog.swept()
-    assert not catalog.unswept()
+    assert not catalog.unswept
     assert found() == []
 
 
