@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "exposure": ("limen.cli.exposure", "exactly what somebody was served"),
     "trace": ("limen.cli.trace", "whose copy a leaked sample came from"),
     "ledger": ("limen.cli.ledger", "head, verify, prove, tail: the log, and its proofs"),
+    "witness": ("limen.cli.witness", "cosign other people's logs"),
     "login": ("limen.cli.login", "open a session in one project (browser or device code)"),
     "creds": ("limen.cli.creds", "print the session for `credential_process`"),
     "demo": ("limen.cli.demo", "replay the breach"),

@@ -1,0 +1,1 @@
+"""The log's door: the published log for anybody to read, verify and mirror. C2SP tlog-tiles. Nothing is written here."""

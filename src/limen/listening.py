@@ -1,0 +1,87 @@
+"""Small HTTP listeners beside the gateway, or on their own: the published log, a witness, a mirror.
+
+uvicorn under each. The address is taken before anything else starts, so that one that is in use is an error that says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+
+from limen.core.errors import Conflict, Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+# What one of these answers fits into memory many times over; who opens more connections than this waits, or hears 503.
+MAX_AT_ONCE: Final = 256
+
+
+class _Beside(uvicorn.Server):
+    """A server that leaves the process's signals to the one that owns them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are somebody else's."""
+        yield
+
+
+def bound(listen: str) -> socket.socket:
+    """A listening socket on HOST:PORT; port 0 takes a free one. Invalid or Conflict says what is wrong with the address."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal():
+        raise Invalid("listen", f"{listen!a} is not HOST:PORT")
+    host = host.strip("[]")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, int(port)), family=family, backlog=128)
+    except (OSError, OverflowError) as e:
+        raise Conflict(f"can't listen on {listen}: {e}") from e
+
+
+def address(listening: socket.socket) -> str:
+    """Where it listens, as HOST:PORT."""
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@contextlib.asynccontextmanager
+async def beside(app: Any, listening: socket.socket) -> AsyncIterator[None]:
+    """Serve an application on a socket for the length of a `with`, without touching the process's signals."""
+    server = _Beside(_config(app))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def until_stopped(app: Any, listening: socket.socket, *, ready: Callable[[], None]) -> None:
+    """Serve an application on a socket until SIGTERM or SIGINT."""
+
+    async def run() -> None:
+        ready()
+        await uvicorn.Server(_config(app)).serve(sockets=[listening])
+
+    asyncio.run(run())
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        loop="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=MAX_AT_ONCE,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=2,
+    )
