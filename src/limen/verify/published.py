@@ -33,7 +33,7 @@ class Reader(Protocol):
     """Where the bytes of a published log are: each method reads, keeps nothing, and may be called again."""
 
     def read(self, path: str) -> bytes:
-        """The bytes at a path below the log's prefix. NotFound if there are none; LedgerUnavailable if that can't be told."""
+        """The bytes at a path below the log's prefix. NotFound if there are none, OSError if that can't be told just now."""
 
     def wider(self, path: str, width: int) -> Iterable[str]:
         """Paths of partial tiles wider than this one, beside the full tile at `path`, as far as the place can list them."""
