@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Self
 
 from limen.core.errors import LedgerUnavailable, TamperDetected
 from limen.core.events import MAX_ENTRY
+from limen.ledger.asking import DurableLog, range_hash_of
+from limen.ledger.cosigning import Cosigning, Unwitnessed
 from limen.ledger.guard import Unguarded
 from limen.ledger.places import Directory
 from limen.ledger.publisher import Publisher
 from limen.ledger.sequencer import Request, Sequencer
 from limen.ledger.sqlite import SqliteStore
+from limen.verify.published import Published
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
     from limen.core.types import Checkpoint, Receipt
     from limen.formats.note import Signer
+    from limen.formats.tlogpolicy import Policy
+    from limen.ledger.cosigning import State
     from limen.ledger.guard import Guard
     from limen.ledger.places import Place
     from limen.ledger.publisher import Progress
@@ -41,13 +46,23 @@ class Ledger:
     """One log, open for appending; the caller holds the data directory's lock. Appends may come from any event loop."""
 
     def __init__(
-        self, store: Store, sequencer: Sequencer, publisher: Publisher, *, guard: Guard | Unguarded, deadline_s: float
+        self,
+        store: Store,
+        sequencer: Sequencer,
+        publisher: Publisher,
+        *,
+        guard: Guard | Unguarded,
+        cosigning: Cosigning | Unwitnessed,
+        deadline_s: float,
+        witnessed_s: float,
     ) -> None:
         self._store = store
         self._sequencer = sequencer
         self._publisher = publisher
         self._guard = guard
+        self._cosigning = cosigning
         self._deadline_s = deadline_s
+        self._witnessed_s = witnessed_s
 
     @classmethod
     def open(
@@ -61,40 +76,75 @@ class Ledger:
         store: Store | None = None,
         copies: Sequence[Place] = (),
         guard: Guard | None = None,
+        witnesses: Policy | None = None,
+        witness_timeout_s: float = 1.0,
     ) -> Self:
         """Open the log below a directory, or begin one; publishes in the background what an earlier process could not.
 
         TamperDetected if the stored head does not verify, or is behind what was published: then nothing is signed any
         more. LedgerUnavailable if the database can't be opened. `store` stands in for `ledger.db`, under its promises.
         `copies` are further places where the log is published; one that fails delays only itself. The `guard` is asked
-        before anything is signed, and keeps whatever stops the log.
+        before anything is signed, and keeps whatever stops the log. So are the `witnesses`, which then cosign what is
+        published; Invalid if their policy is not about this log.
         """
         if signer.name != origin:
             raise RuntimeError(f"the log {origin} must be signed under its own name, not {signer.name}")
         store = store or SqliteStore(directory / DATABASE, origin)
         watch = guard or Unguarded()
+        watch.ready()
+
+        cosigning: Cosigning | Unwitnessed = Unwitnessed()
+        if witnesses is not None:
+            log = Published(directory / PUBLISHED)
+            cosigning = Cosigning(
+                witnesses,
+                signer.verifier,
+                range_hash=range_hash_of(log.tile),
+                durable=DurableLog(store, log, signer.verifier),
+                now=now,
+                timeout_s=witness_timeout_s,
+            )
 
         def tampered(why: TamperDetected) -> None:
             sequencer.stop(why)
 
         def admit(head: Head | None) -> None:
             watch.admit(head, store)
+            try:
+                cosigning.look()
+            except TamperDetected as why:
+                watch.keep(why, head.checkpoint if head else None)
+                raise
+
+        def published(head: Head) -> None:
+            watch.published(head)
+            cosigning.published(head)
 
         def stopped(why: TamperDetected) -> None:
             watch.keep(why, sequencer.head.checkpoint)
 
         followers = [Publisher(store, copy, signer.verifier, tampered=tampered) for copy in copies]
         here = Directory(directory / PUBLISHED)
-        publisher = Publisher(store, here, signer.verifier, tampered=tampered, published=watch.published, followers=followers)
+        publisher = Publisher(
+            store,
+            here,
+            signer.verifier,
+            tampered=tampered,
+            published=published,
+            followers=followers,
+            cosigned=witnesses is not None,
+        )
         sequencer = Sequencer(store, signer, now=now, committed=publisher.publish, admit=admit, stopped=stopped)
         try:
             publisher.start(sequencer.head)
             watch.start(sequencer.head, tampered)
+            cosigning.start(stop=tampered, bring=publisher.publish_cosigned)
         except BaseException:
             sequencer.close(timeout_s=0)
             raise
         sequencer.start()
-        return cls(store, sequencer, publisher, guard=watch, deadline_s=deadline_s)
+        timeout_s = deadline_s + witness_timeout_s
+        return cls(store, sequencer, publisher, guard=watch, cosigning=cosigning, deadline_s=deadline_s, witnessed_s=timeout_s)
 
     # --- writing
 
@@ -134,6 +184,21 @@ class Ledger:
         self._sequencer.claimed(request)
         await asyncio.wrap_future(self._publisher.reached(self._sequencer.head.size))
 
+    async def witnessed(self, size: int) -> None:
+        """Wait until the witnesses' quorum has cosigned a tree of at least this size: level L2.
+
+        LedgerUnavailable if they don't in time, or if no policy names any: whether to go on without is the caller's to decide.
+        """
+        try:
+            async with asyncio.timeout(self._witnessed_s):
+                await asyncio.wrap_future(self._publisher.reached(size))
+                await asyncio.wrap_future(self._cosigning.reached(size))
+        except TimeoutError as e:
+            raise LedgerUnavailable(
+                f"the witnesses' quorum has not cosigned {size} entries within {self._witnessed_s} s",
+                next_step="`limen ledger witnesses` says which of them fails",
+            ) from e
+
     async def _within_deadline(self, request: Request) -> list[Receipt]:
         future = request.future
         if future is None:
@@ -167,6 +232,7 @@ class Ledger:
     async def close(self) -> None:
         """Commit and publish what is queued, and close the database. Nothing may be appended afterwards."""
         await asyncio.to_thread(self._sequencer.close, timeout_s=CLOSE_S)
+        await asyncio.to_thread(self._cosigning.close, timeout_s=CLOSE_S)
         await asyncio.to_thread(self._publisher.close, timeout_s=CLOSE_S)
         await asyncio.to_thread(self._guard.close, timeout_s=CLOSE_S)
 
@@ -183,6 +249,10 @@ class Ledger:
     def published(self) -> list[Progress]:
         """How far each place has come in which the log is published, the data directory's own first."""
         return self._publisher.progress()
+
+    def witnesses(self) -> State:
+        """What is known of the witnesses, and whether their quorum stands."""
+        return self._cosigning.state()
 
     def low_water(self) -> int:
         """Every intent below this index has its outcome. May lag, never leads."""

@@ -136,6 +136,7 @@ class Publisher:
     def reached(self, size: int) -> Future[None]:
         """A future that is done once a checkpoint of at least this size is published; LedgerUnavailable if it can't be."""
         future: Future[None] = Future()
+        future.set_running_or_notify_cancel()  # whoever waits may go; the future stays ours to set
         with self._change:
             if self._done >= size:
                 future.set_result(None)

@@ -78,6 +78,9 @@ class Store(Protocol):
     def writer(self) -> Writer:
         """Open the writing connection; what it then reads is durable. Never creates a missing database."""
 
+    def head(self) -> Head | None:
+        """The newest durable head, or None, as whoever does not write sees it. Any thread."""
+
     def entries(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
         """Committed entries with start <= index < end, in order; ends early where they do. Any thread."""
 
