@@ -66,6 +66,7 @@ KINDS: Final = frozenset(
         "name.refusal",
         "name.disclose",  # a class of one entry was taken out in clear, with its proof
         "network.expire",
+        "epoch.begin",  # the log goes on under a new name, and says first what it lost
         "server.start",
     }
 )

@@ -64,14 +64,17 @@ class Guard:
 
     # --- before anything is signed
 
+    def ready(self) -> None:
+        """Conflict if a new epoch was begun and not finished: then the database may be under either name."""
+        if (self._data / UNFINISHED).exists():
+            raise Conflict("a new epoch was begun and not finished; run `limen ledger new-epoch` again. Nothing was signed")
+
     def admit(self, head: Head | None, store: Store) -> None:
         """Pass in silence if the log of this head holds all that is known of it. Changes nothing else.
 
-        TamperDetected, kept as an alarm, names the evidence that it contradicts. Conflict if a new epoch was begun and
-        not finished. An alarm that stands is looked into: every entry is hashed, and it ends only if nothing is wrong.
+        TamperDetected, kept as an alarm, names the evidence that it contradicts. An alarm that stands is looked into:
+        every entry is hashed, and it ends only if nothing is wrong.
         """
-        if (self._data / UNFINISHED).exists():
-            raise Conflict("a new epoch was begun and not finished; run `limen ledger new-epoch` again. Nothing was signed")
         try:
             standing = read_alarm(self._data)
             self._compare(head, store, standing)
@@ -80,7 +83,7 @@ class Guard:
             raise
         self._store = store
         if standing is not None:
-            _archive(self._data / ALARM, "ended")
+            archive(self._data / ALARM, "ended")
 
     def _compare(self, head: Head | None, store: Store, standing: dict[str, Any] | None) -> None:
         kept = evidence_of(standing, self._verifier)
@@ -184,7 +187,7 @@ class Guard:
             except Invalid as e:
                 raise TamperDetected(f"{e}: somebody has written it while limen runs", next_step=NEXT_STEP) from e
             if there.checkpoint.origin != head.checkpoint.origin:
-                _archive(place, f"epoch-{there.epoch}")
+                archive(place, f"epoch-{there.epoch}")
             if there.checkpoint.note == head.checkpoint.note:
                 return
             # Only what a second process wrote can be ahead of us, or on another branch.
@@ -196,6 +199,9 @@ class Guard:
 
 class Unguarded:
     """No guard: for a log that is not a gateway's, and for the tests that show what a guard is for."""
+
+    def ready(self) -> None:
+        """Pass."""
 
     def admit(self, head: Head | None, store: Store) -> None:
         """Pass."""
@@ -295,10 +301,12 @@ def _note(path: Path) -> bytes | None:
         return None
 
 
-def _archive(path: Path, word: str) -> None:
-    """Keep what is no longer in force under the first free name; never over another."""
-    number = 1
-    while (kept := path.with_name(f"{path.name}.{word}-{number}")).exists():
-        number += 1
+def archive(path: Path, word: str) -> None:
+    """Keep what is no longer in force as `<name>.<word>`, or under the next free name; never over another. Idempotent."""
+    if not path.exists():
+        return
+    kept, number = path.with_name(f"{path.name}.{word}"), 2
+    while kept.exists():
+        kept, number = path.with_name(f"{path.name}.{word}-{number}"), number + 1
     path.replace(kept)
     sync_directory(path.parent)

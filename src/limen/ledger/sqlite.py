@@ -54,6 +54,11 @@ _NEXT_HEAD: Final = """
 UPDATE head SET size = ?, root = ?, frontier = ?, note = ?, low_water = ?, committed_at = ?
 WHERE origin = ? AND size = ? AND root = ?
 """
+# An epoch: the log goes on at the same indexes under another name.
+_NEXT_EPOCH: Final = """
+UPDATE head SET size = ?, root = ?, frontier = ?, note = ?, low_water = ?, committed_at = ?, origin = ?
+WHERE origin = ? AND size = ? AND root = ?
+"""
 _ADD_ENTRY: Final = "INSERT INTO entry (idx, committed_at, raw) VALUES (?, ?, ?)"
 _ADD_SIDE: Final = "INSERT INTO side (idx, class, raw) VALUES (:idx, :class, :raw)"
 _DELETE_SIDE: Final = "DELETE FROM side WHERE idx = :idx AND class = :class"
@@ -229,8 +234,11 @@ class SqliteWriter:
         state = (new.size, new.root, head.frontier.to_bytes(), new.note, head.low_water, head.committed_at, new.origin)
         if after is None:
             swapped = self._connection.execute(_FIRST_HEAD, state)
-        else:
+        elif after.checkpoint.origin == new.origin:
             swapped = self._connection.execute(_NEXT_HEAD, (*state, after.checkpoint.size, after.checkpoint.root))
+        else:
+            old = after.checkpoint
+            swapped = self._connection.execute(_NEXT_EPOCH, (*state, old.origin, old.size, old.root))
         if swapped.rowcount != 1:
             raise Conflict("somebody else has appended to ledger.db")
 
