@@ -12,7 +12,7 @@ import os
 import sqlite3
 import time
 from contextlib import closing
-from itertools import count, repeat
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGE: Final = 1024
+WAL_PAGES: Final = 4096  # 16 MiB
 CLOCK_TICK_S: Final = 0.1  # longer than any kernel's step between two times that it gives to files
 _SCHEMA_VERSION: Final = 2
 _SCHEMA: Final = """
@@ -59,7 +60,14 @@ _NEXT_EPOCH: Final = """
 UPDATE head SET size = ?, root = ?, frontier = ?, note = ?, low_water = ?, committed_at = ?, origin = ?
 WHERE origin = ? AND size = ? AND root = ?
 """
+# Many rows to a statement: Python gives up its lock for each one, and must wait to have it back.
+# An epoch: the log goes on at the same indexes under another name.
+_NEXT_EPOCH: Final = """
+UPDATE head SET size = ?, root = ?, frontier = ?, note = ?, low_water = ?, committed_at = ?, origin = ?
+WHERE origin = ? AND size = ? AND root = ?
+"""
 _ADD_ENTRY: Final = "INSERT INTO entry (idx, committed_at, raw) VALUES (?, ?, ?)"
+_ADD_ENTRIES: Final = {rows: _ADD_ENTRY + ", (?, ?, ?)" * (rows - 1) for rows in (64, 8, 1)}
 _ADD_SIDE: Final = "INSERT INTO side (idx, class, raw) VALUES (:idx, :class, :raw)"
 _DELETE_SIDE: Final = "DELETE FROM side WHERE idx = :idx AND class = :class"
 _READ_ENTRIES: Final = "SELECT idx, raw FROM entry WHERE idx >= :start AND idx < :end ORDER BY idx LIMIT :page"
@@ -178,7 +186,10 @@ class SqliteWriter:
 
     def _prepare(self) -> None:
         # secure_delete: what is deleted is overwritten with zeros; erasure and expiry stand on it.
-        for pragma in ("synchronous = FULL", "busy_timeout = 250", "trusted_schema = OFF", "secure_delete = ON"):
+        # wal_autocheckpoint: every so many pages the log's are copied into the file, and both are synced. Rarer, each page of
+        # entries is copied once and not several times; more often, and a start after a crash has less to copy.
+        settings = ("synchronous = FULL", "busy_timeout = 250", "trusted_schema = OFF", "secure_delete = ON")
+        for pragma in (*settings, f"wal_autocheckpoint = {WAL_PAGES}"):
             self._connection.execute(f"PRAGMA {pragma}")
         if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             raise Invalid("ledger.db", "is not in WAL mode; was it edited by hand?")
@@ -193,14 +204,15 @@ class SqliteWriter:
 
     def append(self, batch: Batch, *, after: Head | None, head: Head) -> None:
         """One transaction: the head, compared and swapped; then the rows. Durable when COMMIT has returned."""
-        execute, many = self._connection.execute, self._connection.executemany
+        execute = self._connection.execute
         with _translated("commit"):
             execute("BEGIN IMMEDIATE")
             try:
                 self._swap_head(after, head)
-                many(_ADD_ENTRY, zip(count(batch.start), repeat(head.committed_at), batch.entries))
+                self._add_entries(batch, at=head.committed_at)
                 if batch.sides:
-                    many(_ADD_SIDE, [{"idx": idx, "class": name, "raw": raw} for idx, name, raw in batch.sides])
+                    sides = [{"idx": idx, "class": name, "raw": raw} for idx, name, raw in batch.sides]
+                    self._connection.executemany(_ADD_SIDE, sides)
                 execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
@@ -210,6 +222,15 @@ class SqliteWriter:
             raise LedgerUnavailable(
                 "ledger.db was moved, replaced or deleted while limen runs", next_step="put it back; limen then goes on"
             )
+
+    def _add_entries(self, batch: Batch, *, at: int) -> None:
+        done, entries = 0, batch.entries
+        for rows, statement in _ADD_ENTRIES.items():
+            while len(entries) - done >= rows:
+                first = batch.start + done
+                values = zip(range(first, first + rows), repeat(at), entries[done : done + rows], strict=False)
+                self._connection.execute(statement, tuple(chain.from_iterable(values)))
+                done += rows
 
     def delete_sides(self, sides: Sequence[tuple[int, str]]) -> None:
         """One transaction; the freed bytes are zeros (`secure_delete`)."""
