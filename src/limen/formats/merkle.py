@@ -221,7 +221,7 @@ class Frontier:
         for leaf in leaves:
             node, pairs = leaf, size
             while pairs & 1:
-                node = node_hash(peaks.pop(), node)
+                node = _sha256(b"\x01" + peaks.pop() + node).digest()  # node_hash, without the call: this runs for every entry
                 pairs >>= 1
             peaks.append(node)
             size += 1
