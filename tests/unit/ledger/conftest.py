@@ -34,7 +34,7 @@ class World:
     async def open(self):
         ledger = Ledger.open(
             self.path,
-            origin=SIGNER.name,
+            origin=self.signer.name,
             signer=self.signer,
             now=self.now,
             store=self.store,
@@ -73,7 +73,7 @@ class World:
         return SqliteStore(self.path / "ledger.db", SIGNER.name)
 
     def verify(self):
-        return verify(self.log, SIGNER.verifier)
+        return verify(self.log, self.signer.verifier)
 
 
 def entry(name, kind="server.start", **fields):
