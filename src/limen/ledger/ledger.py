@@ -92,7 +92,6 @@ class Ledger:
         store = store or SqliteStore(directory / DATABASE, origin)
         watch = guard or Unguarded()
         watch.ready()
-        watch.ready()
 
         cosigning: Cosigning | Unwitnessed = Unwitnessed()
         if witnesses is not None:
