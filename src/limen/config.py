@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -47,6 +47,7 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     listen: str = ""  # where anybody may read the published log; nowhere unless told
     high_water: str = ""
     publish: str = ""
+    network_days: Annotated[int, msgspec.Meta(ge=1)] = 90  # how long addresses and programs are kept beside entries
 
 
 class IssuerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -42,6 +42,8 @@ from limen.ledger.scribe import Scribe
 from limen.marks.shelf import Shelf
 from limen.policy.policies import Policies
 from limen.policy.quota import Quota
+from limen.privacy.erasure import sweep
+from limen.privacy.retention import Retention
 from limen.recovery import Recovery
 from limen.registration import Registrar
 from limen.store.blobs import Blobs, write_atomically
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
     from pathlib import Path
 
+    from limen.formats.note import Verifier
     from limen.ledger.places import Place
 
     Scope = MutableMapping[str, Any]
@@ -76,6 +79,8 @@ class Gateway:
     relying_party: RelyingParty
     issuer: DevIssuer | None
     recovered: Recovery
+    retention: Retention
+    verifier: Verifier  # the log's own key
     _lock: int
 
     @classmethod
@@ -121,6 +126,8 @@ class Gateway:
         )
         authority = Authority(custody, data=data, random=os.urandom, contact=config.server.contact)
         recovered = await Recovery.run(custody, authority)
+        if catalog.unswept:  # a crash interrupted an erasure
+            await sweep(custody)
         issuer = DevIssuer(url=f"{config.url}/_dev/issuer", mode=config.server.mode) if config.development else None
         relying_party = RelyingParty(_issuers(config, issuer), development=config.development)
         return cls(
@@ -133,8 +140,15 @@ class Gateway:
             relying_party=relying_party,
             issuer=issuer,
             recovered=recovered,
+            retention=Retention(custody, config.ledger.network_days),
+            verifier=signer.verifier,
             _lock=lock,
         )
+
+    @property
+    def published(self) -> Path:
+        """The directory in which the log is published."""
+        return self.config.data / PUBLISHED
 
     async def close(self) -> None:
         """Flush the ledger and give the data directory back."""
@@ -237,12 +251,18 @@ def _log_without_values() -> None:
 
 
 async def _keep_house(gateway: Gateway) -> None:
-    """Once a second: log orders that the ledger could not take, and count credentials that proved nobody."""
+    """Once a second: log orders that the ledger could not take, and count credentials that proved nobody.
+
+    Besides: finish an erasure that somebody's reading has held up, and once a day drop what is past its time.
+    """
     while True:
         await asyncio.sleep(1)
         with contextlib.suppress(Exception):
             await gateway.authority.log_unlogged()
             await gateway.custody.count_unresolved()
+            if gateway.custody.catalog.unswept:
+                await sweep(gateway.custody)
+            await gateway.retention.keep()
 
 
 def _further_places(config: Config) -> list[Place]:

@@ -16,9 +16,10 @@ import msgspec
 from limen.catalog.changes import from_clear
 from limen.catalog.imports import read_import
 from limen.catalog.personal import Erasure
-from limen.core.errors import Invalid
+from limen.core.errors import Denied, Invalid
 from limen.core.types import Action, Session
 from limen.marks.trace import ALPHA
+from limen.privacy import erasure, naming
 from limen.registration import Marking, Source
 from limen.response import exposure, trace
 from limen.views import VIEWS
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from limen.server import Gateway
 
     Verb = Callable[[Gateway, dict[str, Any], str], Awaitable[Any]]
+
+
+ROOT: Final = "uid:0"
 
 
 async def import_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
@@ -72,6 +76,66 @@ async def show(gateway: Gateway, args: dict[str, Any], by: str) -> list[dict[str
     if args["what"] == "pauses":
         return [msgspec.to_builtins(pause) for pause in gateway.custody.live.pauses()]
     return VIEWS[args["what"]](gateway.custody.catalog.snapshot)
+
+
+async def person_erase(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Destroy a person's key, identity and side records; every entry and proof stays."""
+    erased = await erasure.erase(
+        gateway.custody,
+        gateway.authority,
+        args["person"],
+        reason=args["reason"],
+        by=by,
+        contact=gateway.config.server.contact,
+        end=bool(args.get("end")),
+    )
+    return dict(msgspec.to_builtins(erased))
+
+
+async def name_request(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Ask for the name behind a pseudonym."""
+    actor = await _actor(gateway, args, by)
+    return await naming.request(gateway.custody, args["pseudonym"], project=args["project"], reason=args["reason"], actor=actor)
+
+
+async def name_why(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """What a request for a name says."""
+    del by
+    return await naming.why(gateway.custody, args["request"])
+
+
+async def name_approve(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Open the name that somebody else asked for."""
+    return await naming.approve(gateway.custody, args["request"], actor=await _actor(gateway, args, by))
+
+
+async def name_disclose(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """One class of an entry's detail, with its proof."""
+    return await naming.disclose(
+        gateway.custody,
+        args["index"],
+        args["class"],
+        number=args.get("request"),
+        actor=await _actor(gateway, args, by),
+        published=gateway.published,
+        verifier=gateway.verifier,
+    )
+
+
+async def _actor(gateway: Gateway, args: dict[str, Any], by: str) -> naming.Actor:
+    """Who acts: the account that the kernel names, and the lab person whom a token proves or root names."""
+    snapshot = gateway.custody.catalog.snapshot
+    if token := args.get("id_token"):
+        claims = await gateway.relying_party.verify(token, now=gateway.custody.clock.now())
+        shown = snapshot.holder(claims.issuer, claims.subject).id
+        return naming.Actor(by, naming.lab_person(snapshot, shown), "token")
+    if person := args.get("as"):
+        if by != ROOT:
+            raise Denied("only root may act for somebody by name; show an identity token instead", rule="not-root")
+        return naming.Actor(by, naming.lab_person(snapshot, person), "root")
+    if by == ROOT:
+        raise Denied("root is nobody in particular: say for whom, with --as lab/NAME or an identity token", rule="root")
+    return naming.Actor(by)
 
 
 async def pause(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
@@ -188,6 +252,11 @@ VERBS: Final[dict[str, Verb]] = {
     "change": change,
     "register": register,
     "show": show,
+    "person.erase": person_erase,
+    "name.request": name_request,
+    "name.why": name_why,
+    "name.approve": name_approve,
+    "name.disclose": name_disclose,
     "pause": pause,
     "pause.measured": pause_measured,
     "resume": resume,

@@ -111,14 +111,18 @@ class Catalog:
             raise NotFound(f"the key of {holder}: it was erased")
         return SubjectKey(ref, key)
 
-    def key_under(self, ref: bytes) -> bytes:
-        """The key of the side records that carry this reference. NotFound if it was erased, or was never made here."""
+    def holder_under(self, ref: bytes) -> str:
+        """Whose side records carry this reference. NotFound if it was never made here."""
         holder = self._holders.get(ref)
         if holder is None:
             raise NotFound(
                 "the key of a side record: control.db does not hold it; restore the control.db that goes with this log"
             )
-        return self.subject_key(holder).key
+        return holder
+
+    def key_under(self, ref: bytes) -> bytes:
+        """The key of the side records that carry this reference. NotFound if it was erased, or was never made here."""
+        return self.subject_key(self.holder_under(ref)).key
 
     def make_subject_keys(self, holders: Iterable[str]) -> None:
         """Make the keys that are missing, in one transaction: before an import, so that it does not pay a commit each."""

@@ -23,7 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("limen.cli.serve", "make a data directory"),
     "import": ("limen.cli.catalog", "import vendors, people, projects, assets, agreements, grants"),
     "vendor": ("limen.cli.catalog", "outside companies"),
-    "person": ("limen.cli.catalog", "named humans"),
+    "person": ("limen.cli.privacy", "named humans: add, end, hold, erase; open a name"),
     "workload": ("limen.cli.catalog", "non-human identities, each with a sponsor"),
     "project": ("limen.cli.catalog", "sandboxes"),
     "asset": ("limen.cli.catalog", "datasets, guidelines, drop boxes; register their versions"),

@@ -21,6 +21,7 @@ from limen.catalog.changes import PersonAdd, PersonEnd, WorkloadAdd, from_clear,
 from limen.catalog.personal import Erasure, StandIn
 from limen.core.errors import Conflict, Denied, Invalid
 from limen.core.events import decode
+from limen.core.types import Person
 from limen.ledger.scribe import open_side, side_ref
 
 if TYPE_CHECKING:
@@ -60,8 +61,10 @@ async def erase(custody: Custody, authority: Authority, person: str, *, reason: 
             person, tuple(h for h in everybody if h != person), -1 if entry is None else entry, {}, await sweep(custody)
         )
     _refuse_held(custody, everybody, contact)
-    if end and found.ended_at is None:
-        await authority.change([PersonEnd(id=person, reason=reason)], by=by)
+    await asyncio.to_thread(_refuse_a_telling_reason, custody, everybody, reason)
+    active = [holder for holder in everybody if _is_active_person(custody, holder)]
+    if end and active:
+        await authority.change([PersonEnd(id=holder, reason=reason) for holder in active], by=by)
     await authority.log_unlogged()  # an order about them that is not in the log yet is sealed under their key
     async with authority.lock:
         with catalog.sealing_stopped(everybody):
@@ -120,9 +123,7 @@ def _prepared(custody: Custody, person: str, everybody: Sequence[str], reason: s
             records[name] += 1
             if name == "change":
                 told.append(index)
-    changes = [(index, _change(custody, index)) for index in told]
-    _refuse_a_telling_reason(reason, [change for _, change in changes])
-    blank = [(index, without_detail(change)) for index, change in changes]
+    blank = [(index, without_detail(_change(custody, index))) for index in told]
     projects = [OUTSIDE, *(project.id for project in catalog.snapshot.projects())]
     return Erasure(
         id=person,
@@ -141,10 +142,16 @@ def _change(custody: Custody, index: int) -> Change:
     return from_clear(decode(raw)["kind"], opened.value)
 
 
-def _refuse_a_telling_reason(reason: str, changes: Sequence[Change]) -> None:
+def _is_active_person(custody: Custody, id_: str) -> bool:
+    holder = custody.catalog.snapshot.holder_by_id(id_)
+    return isinstance(holder, Person) and holder.ended_at is None
+
+
+def _refuse_a_telling_reason(custody: Custody, everybody: Sequence[str], reason: str) -> None:
     """The reason is kept, so it may not say what is erased."""
     words: set[str] = set()
-    for change in changes:
+    for holder in everybody:
+        change = _change(custody, custody.catalog.entry_of(holder))
         if isinstance(change, PersonAdd):
             words |= {change.name, change.email, change.subject, *change.name.split()}
         elif isinstance(change, WorkloadAdd):
