@@ -9,14 +9,14 @@ from __future__ import annotations
 import importlib
 import keyword
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from limen.core import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 # command -> (module, one line of help); the module has a click command of the same name with `-` as `_`
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -37,7 +37,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "resume": ("limen.cli.pause", "lift a pause"),
     "exposure": ("limen.cli.exposure", "exactly what somebody was served"),
     "trace": ("limen.cli.trace", "whose copy a leaked sample came from"),
-    "ledger": ("limen.cli.ledger", "head, verify, prove, tail: the log, and its proofs"),
+    "ledger": ("limen.cli.ledger", "the log: its head, its newest lines, its verification and proofs"),
     "witness": ("limen.cli.witness", "cosign other people's logs"),
     "login": ("limen.cli.login", "open a session in one project (browser or device code)"),
     "creds": ("limen.cli.creds", "print the session for `credential_process`"),
@@ -58,20 +58,24 @@ PARTLY_DONE: Final = 6
 
 
 class Lazy(click.Group):
-    """A group that imports a command's module when the command is called."""
+    """A group that imports a command's module when the command is called, from a table like COMMANDS."""
+
+    def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self._table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, in the table's order: that of the work."""
         del ctx
-        return list(COMMANDS)
+        return list(self._table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command, or None for a word that is none."""
         del ctx
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self._table:
             return None
         name = cmd_name.replace("-", "_") + ("_" if keyword.iskeyword(cmd_name) else "")
-        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), name)
+        command = getattr(importlib.import_module(self._table[cmd_name][0]), name)
         if not isinstance(command, click.Command):
             raise TypeError(f"{cmd_name} is not a command")
         return command
@@ -80,10 +84,10 @@ class Lazy(click.Group):
         """Write the list from the table, without importing anything."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in self._table.items()])
 
 
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Lazy, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="limen", message="limen %(version)s")
 def limen() -> None:
     """Custody of AI training assets: who touched what, cut off in a second, and whose copy leaked."""

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.core import events
-from limen.core.errors import Invalid, LedgerUnavailable, LimenError, NotFound
+from limen.core.errors import Invalid, LedgerUnavailable, LimenError, NotFound, TamperDetected
+from limen.formats import tlogproof
 from limen.formats.note import Verifier
 from limen.formats.tlogpolicy import Policy
 from limen.verify import consistency, proof
-from limen.verify.published import CHECKPOINT, Published, verify
+from limen.verify.published import CHECKPOINT, Published, key_of, verify
 
 if TYPE_CHECKING:
     from limen.formats.tlogpolicy import Cosigned
-    from limen.verify.published import Trust
+    from limen.verify.published import Trust, Verified
 
 SCHEMA: Final = "limen/ledger-verify/v1"
 _MAX_FILE: Final = 1 << 26
@@ -39,11 +40,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Something that verified. `fields` is for programs, `lines` for people; `talk` is what people should know besides."""
+    """Something that verified: `fields` is for programs, `lines` for people."""
 
     fields: dict[str, Any]
     lines: tuple[str, ...]
-    talk: str = ""
 
 
 def answer(question: Question) -> Answer:
@@ -52,10 +52,10 @@ def answer(question: Question) -> Answer:
         if question.target.startswith(("http://", "https://")):
             from limen.verify.remote import Remote  # noqa: PLC0415  on an air-gapped machine nothing of a network is loaded
 
-            return of_log(Published(Remote(question.target)), question.trust)
+            return of_log(Published(Remote(question.target)), question.trust)[1]
         path = Path(question.target)
         if path.is_dir():
-            return of_log(Published(published_root(path)), question.trust)
+            return of_log(Published(published_root(path)), question.trust)[1]
         return _of_file(path, question)
     except OSError as e:
         raise LedgerUnavailable(f"it can't be read: {e}", next_step="nothing was verified; try again, or verify a copy") from e
@@ -90,16 +90,16 @@ def file_bytes(path: Path) -> bytes:
     return raw
 
 
-def of_log(log: Published, trust: Trust | None) -> Answer:
+def of_log(log: Published, trust: Trust | None) -> tuple[Verified, Answer]:
     """Verify a whole log. Without a key that was given, the one beside the log is used, and people are told so."""
     trust_used = log.verifier() if trust is None else trust
     verified = verify(log, trust_used)
     checkpoint = verified.checkpoint
     first_at, last_at = entry_at(verified.first), entry_at(verified.last)
-    key = next(one for one in _keys(trust_used) if one.name == checkpoint.origin)
+    key = key_of(trust_used, checkpoint.origin)
     fields = {
         "what": "log",
-        **_head(checkpoint.origin, checkpoint.size, checkpoint.root),
+        **head_fields(checkpoint.origin, checkpoint.size, checkpoint.root),
         "first_at": first_at,
         "last_at": last_at,
         "vkey": key.vkey,
@@ -116,7 +116,7 @@ def of_log(log: Published, trust: Trust | None) -> Answer:
         f"key       {key.vkey}{whose}",
         *_cosigner_lines(verified.cosigners),
     ]
-    return Answer(fields, tuple(lines))
+    return verified, Answer(fields, tuple(lines))
 
 
 def _of_file(path: Path, question: Question) -> Answer:
@@ -126,7 +126,7 @@ def _of_file(path: Path, question: Question) -> Answer:
     if raw.startswith(b"old "):
         if question.old is None:
             raise Invalid("--old", "a consistency proof speaks about an older checkpoint; give the file that holds it")
-        return of_consistency(consistency.check(raw, question.old, question.trust))
+        return of_consistency(consistency.check(raw, checkpoint_of(question.old), question.trust))
     return of_proof(proof.check(raw, question.trust, entry=question.entry))
 
 
@@ -149,7 +149,7 @@ def of_proof(proven: proof.Proven) -> Answer:
 def of_consistency(found: consistency.Consistent) -> Answer:
     """The answer about two checkpoints."""
     old, new = found.old, found.new
-    fields = {"what": "consistency", "old": _head(old.origin, old.size, old.root), **_accepted(new)}
+    fields = {"what": "consistency", "old": head_fields(old.origin, old.size, old.root), **_accepted(new)}
     lines = [
         f"log       {new.origin}",
         f"size      {new.size}, continues {old.size}",
@@ -158,6 +158,21 @@ def of_consistency(found: consistency.Consistent) -> Answer:
         *_cosigner_lines(new.cosigners),
     ]
     return Answer(fields, tuple(lines))
+
+
+def base64_text(value: bytes) -> str:
+    """Bytes as text, for programs."""
+    return base64.b64encode(value).decode()
+
+
+def checkpoint_of(raw: bytes) -> bytes:
+    """The checkpoint's note: the bytes themselves, or the one that a proof file carries. Unverified."""
+    if not raw.startswith(tlogproof.MAGIC.encode()):
+        return raw
+    try:
+        return tlogproof.decode(raw).checkpoint
+    except Invalid as e:
+        raise TamperDetected(f"the proof that holds the older checkpoint does not read: {e}") from e
 
 
 def entry_at(raw: bytes | None) -> int | None:
@@ -182,12 +197,13 @@ def moment(at_us: int | None) -> str:
 
 
 def _accepted(checkpoint: Cosigned) -> dict[str, Any]:
-    head = _head(checkpoint.origin, checkpoint.size, checkpoint.root)
+    head = head_fields(checkpoint.origin, checkpoint.size, checkpoint.root)
     return {**head, "cosigners": _cosigners(checkpoint.cosigners)}
 
 
-def _head(origin: str, size: int, root: bytes) -> dict[str, Any]:
-    return {"origin": origin, "size": size, "root": base64.b64encode(root).decode()}
+def head_fields(origin: str, size: int, root: bytes) -> dict[str, Any]:
+    """A tree head for programs."""
+    return {"origin": origin, "size": size, "root": base64_text(root)}
 
 
 def _cosigners(cosigners: tuple[tuple[str, int], ...]) -> list[dict[str, Any]]:
@@ -196,10 +212,6 @@ def _cosigners(cosigners: tuple[tuple[str, int], ...]) -> list[dict[str, Any]]:
 
 def _cosigner_lines(cosigners: tuple[tuple[str, int], ...]) -> list[str]:
     return [f"witness   {name}, {moment(at * 1_000_000) if at else 'at no stated time'}" for name, at in cosigners]
-
-
-def _keys(trust: Trust) -> list[Verifier]:
-    return [trust] if isinstance(trust, Verifier) else [log.verifier for log in trust.logs]
 
 
 def _text(path: Path) -> str:

@@ -99,6 +99,10 @@ class Published:
             raise TamperDetected(f"{where} does not verify: {e}") from e
         return Checkpoint(found.origin, found.size, found.root, raw), found
 
+    def key(self, trust: Trust) -> Verifier:
+        """The log's own key, as `trust` has it; of a policy's several logs, the one that this checkpoint is of."""
+        return trust if isinstance(trust, Verifier) else key_of(trust, self.checkpoint(trust).origin)
+
     def tile(self, level: int, index: int, width: int) -> list[bytes]:
         """The first `width` hashes of a tile, unverified. NotFound or Invalid if they are not there."""
         return tiles.decode_tile(self.read(level, index, width), width)
@@ -143,6 +147,14 @@ class Published:
 def as_policy(trust: Trust) -> Policy:
     """The policy itself, or the one that asks for this log's signature and for no witness."""
     return trust if isinstance(trust, Policy) else Policy.of_logs([trust])
+
+
+def key_of(trust: Trust, origin: str) -> Verifier:
+    """The trusted key of the log of this origin. NotFound if there is none."""
+    for log in as_policy(trust).logs:
+        if log.verifier.name == origin:
+            return log.verifier
+    raise NotFound(f"a trusted key of {origin}")
 
 
 @dataclass(frozen=True, slots=True)
