@@ -16,6 +16,7 @@ from limen.core.events import MAX_ENTRY
 from limen.ledger.asking import DurableLog, range_hash_of
 from limen.ledger.cosigning import Cosigning, Unwitnessed
 from limen.ledger.guard import Unguarded
+from limen.ledger.patience import Patience
 from limen.ledger.places import Directory
 from limen.ledger.publisher import Publisher
 from limen.ledger.sequencer import Request, Sequencer
@@ -62,6 +63,7 @@ class Ledger:
         self._guard = guard
         self._cosigning = cosigning
         self._deadline_s = deadline_s
+        self._patience: dict[asyncio.AbstractEventLoop, Patience] = {}  # each used by its own loop only
         self._witnessed_s = witnessed_s
 
     @classmethod
@@ -153,19 +155,35 @@ class Ledger:
 
         LedgerUnavailable means that it can't be told: the entry may be in the log or not. Not idempotent.
         """
-        return (await self.append_all([(entry, side)]))[0]
+        request, future = self._queued([(entry, side)])
+        receipts = await future
+        # No await between here and the caller's own books: until then its intents count as open.
+        self._sequencer.claimed(request)
+        return receipts[0]
 
     async def append_all(self, entries: Sequence[tuple[bytes, Mapping[str, bytes] | None]]) -> list[Receipt]:
         """Make entries durable together, at consecutive indexes: all, or none. Otherwise as `append`."""
-        if any(len(entry) > MAX_ENTRY for entry, _ in entries):
-            raise RuntimeError(f"an entry of more than {MAX_ENTRY} bytes")
-        loop = asyncio.get_running_loop()
-        request = Request(entries, loop.create_future())
-        self._sequencer.put(request)
-        receipts = await self._within_deadline(request)
-        # No await between here and the caller's own books: until then its intents count as open.
+        request, future = self._queued(entries)
+        receipts = await future
         self._sequencer.claimed(request)
         return receipts
+
+    def _queued(
+        self, entries: Sequence[tuple[bytes, Mapping[str, bytes] | None]]
+    ) -> tuple[Request, asyncio.Future[list[Receipt]]]:
+        """A request on its way, and the future that its receipts or its refusal will be in."""
+        for entry, _ in entries:
+            if len(entry) > MAX_ENTRY:
+                raise RuntimeError(f"an entry of more than {MAX_ENTRY} bytes")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Receipt]] = loop.create_future()
+        request = Request(entries, future)
+        self._sequencer.put(request)
+        patience = self._patience.get(loop)
+        if patience is None:
+            patience = self._patience[loop] = Patience(loop, self._deadline_s)
+        patience.watch(future)
+        return request, future
 
     def append_soon(self, entry: bytes, *, low_water: int | None) -> None:
         """Queue an entry that rides on a later commit, from the thread that appends. Never blocks and never fails.
@@ -178,10 +196,7 @@ class Ledger:
 
     async def flush(self) -> None:
         """Wait until all that was queued before is committed and published. LedgerUnavailable if it can't be."""
-        request = Request((), asyncio.get_running_loop().create_future())
-        self._sequencer.put(request)
-        await self._within_deadline(request)
-        self._sequencer.claimed(request)
+        await self.append_all(())
         await asyncio.wrap_future(self._publisher.reached(self._sequencer.head.size))
 
     async def witnessed(self, size: int) -> None:
@@ -198,23 +213,6 @@ class Ledger:
                 f"the witnesses' quorum has not cosigned {size} entries within {self._witnessed_s} s",
                 next_step="`limen ledger witnesses` says which of them fails",
             ) from e
-
-    async def _within_deadline(self, request: Request) -> list[Receipt]:
-        future = request.future
-        if future is None:
-            raise RuntimeError("a request that somebody waits for needs a future")
-        timer = future.get_loop().call_later(self._deadline_s, self._expire, future)
-        try:
-            return await future
-        finally:
-            timer.cancel()
-
-    def _expire(self, future: asyncio.Future[list[Receipt]]) -> None:
-        """The caller waits no longer. The entry may land all the same: the log may claim more than happened."""
-        if not future.done():
-            future.set_exception(
-                LedgerUnavailable(f"no commit within {self._deadline_s} s", next_step="look at the disk of the data directory")
-            )
 
     async def delete_sides(self, sides: Sequence[tuple[int, str]]) -> None:
         """Delete side records by index and class, between commits; durable on return, and zeros in their place. Idempotent."""

@@ -55,7 +55,9 @@ class Request:
     weight: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.weight = sum(len(entry) + (sum(map(len, side.values())) if side else 0) for entry, side in self.entries)
+        self.weight = 0
+        for entry, side in self.entries:
+            self.weight += len(entry) + (sum(map(len, side.values())) if side else 0)
 
     @property
     def abandoned(self) -> bool:
@@ -86,7 +88,8 @@ class Sequencer:
         self._committed = committed
         self._admit = admit
         self._stopped = stopped
-        self._change = threading.Condition()  # guards the five below
+        self._lock = threading.RLock()  # guards the six below
+        self._change = threading.Condition(self._lock)
         self._waiting: deque[Request] = deque()
         self._chores: deque[tuple[Callable[[Writer], Any], Future[Any]]] = deque()
         self._waiting_bytes = 0
@@ -107,7 +110,7 @@ class Sequencer:
 
     def put(self, request: Request) -> None:
         """Queue a request. Raises LedgerUnavailable if too much is waiting, or if the sequencer has stopped."""
-        with self._change:
+        with self._lock:
             if self._refusal is not None:
                 raise _stopped(self._refusal) from self._refusal
             if self._closing:
@@ -122,7 +125,7 @@ class Sequencer:
         `low_water` is the oldest intent still open in the caller's books, None if none is. Intents that are on their way
         to the caller are counted here, for it can't know them yet.
         """
-        with self._change:
+        with self._lock:
             if self._closing or self._refusal or self._waiting_bytes + len(entry) > MAX_WAITING_BYTES:
                 self._cap(self.head.low_water)
                 return
@@ -133,7 +136,7 @@ class Sequencer:
     def chore(self, work: Callable[[Writer], T]) -> Future[T]:
         """Queue work on the writer that adds no entry, for its turn between two commits; keep it short, they wait for it."""
         future: Future[T] = Future()
-        with self._change:
+        with self._lock:
             if self._refusal is not None or self._closing:
                 raise _stopped(self._refusal) if self._refusal else LedgerUnavailable("it is closed")
             self._chores.append((work, future))
@@ -142,12 +145,12 @@ class Sequencer:
 
     def claimed(self, request: Request) -> None:
         """The request's receipts have reached its caller, who from now on answers for its intents."""
-        with self._change:
+        with self._lock:
             self._pending.pop(request, None)
 
     def stop(self, why: TamperDetected) -> None:
         """Sign nothing any more: what is stored is not what was signed."""
-        with self._change:
+        with self._lock:
             first, self._refusal = self._refusal is None, self._refusal or why
             self._change.notify()
         if first:
@@ -155,7 +158,7 @@ class Sequencer:
 
     def close(self, *, timeout_s: float) -> None:
         """Commit what is queued and end the thread; gives up on a disk that hangs longer than the timeout."""
-        with self._change:
+        with self._lock:
             self._closing = True
             self._change.notify()
         if self._thread.ident is not None:
@@ -196,7 +199,7 @@ class Sequencer:
 
     def _take(self) -> list[Request] | None:
         """Everything that waits, up to one batch, or nothing if there is a chore; None when it is over."""
-        with self._change:
+        with self._lock:
             while not (self._waiting or self._chores or self._closing or self._refusal):
                 self._change.wait()
             if self._refusal is not None:
@@ -218,7 +221,7 @@ class Sequencer:
 
     def _do_chore(self) -> None:
         """One chore, if any waits. A failure is its caller's, and ours: after it the writer is not to be trusted."""
-        with self._change:
+        with self._lock:
             if not self._chores:
                 return
             work, future = self._chores.popleft()
@@ -261,9 +264,9 @@ class Sequencer:
         answers: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Receipt]], Any]]] = {}
         for request in requests:
             count = len(request.entries)
-            if request.future is not None:
-                receipts = [Receipt(index + at + i, leaves[at + i], head.checkpoint) for i in range(count)]
-                answers.setdefault(request.future.get_loop(), []).append((request.future, receipts))
+            if (future := request.future) is not None:
+                receipts = [Receipt(index + i, leaves[i], head.checkpoint) for i in range(at, at + count)]
+                answers.setdefault(future.get_loop(), []).append((future, receipts))
             at += count
             request.entries = ()  # one that nobody claims is remembered, its bytes need not be
         _answer(answers)
@@ -274,7 +277,7 @@ class Sequencer:
         for request in requests:
             if request.future is not None:
                 answers.setdefault(request.future.get_loop(), []).append((request.future, _unavailable(error)))
-        with self._change:
+        with self._lock:
             for request in requests:
                 self._pending.pop(request, None)  # if it landed after all, _reopen sees it and caps the low water
         _answer(answers)
@@ -299,7 +302,7 @@ class Sequencer:
             try:
                 self._reopen()
             except LedgerUnavailable as e:
-                with self._change:
+                with self._lock:
                     self._refuse_all(e)
                     if self._closing:
                         return False
@@ -328,12 +331,12 @@ class Sequencer:
         check_head(head, self._signer.verifier)
         staged, requests = self._unknown or (self.head, ())
         if _same(head, self.head):
-            with self._change:
+            with self._lock:
                 riding = [request for request in requests if request.future is None]
                 self._waiting.extendleft(reversed(riding))
                 self._waiting_bytes += sum(request.weight for request in riding)
         elif _same(head, staged):
-            with self._change:
+            with self._lock:
                 self._cap(self.head.size)  # its callers were told that it failed: nobody answers for these intents
             self.head = head
             self._committed(head)

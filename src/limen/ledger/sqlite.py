@@ -61,11 +61,6 @@ UPDATE head SET size = ?, root = ?, frontier = ?, note = ?, low_water = ?, commi
 WHERE origin = ? AND size = ? AND root = ?
 """
 # Many rows to a statement: Python gives up its lock for each one, and must wait to have it back.
-# An epoch: the log goes on at the same indexes under another name.
-_NEXT_EPOCH: Final = """
-UPDATE head SET size = ?, root = ?, frontier = ?, note = ?, low_water = ?, committed_at = ?, origin = ?
-WHERE origin = ? AND size = ? AND root = ?
-"""
 _ADD_ENTRY: Final = "INSERT INTO entry (idx, committed_at, raw) VALUES (?, ?, ?)"
 _ADD_ENTRIES: Final = {rows: _ADD_ENTRY + ", (?, ?, ?)" * (rows - 1) for rows in (64, 8, 1)}
 _ADD_SIDE: Final = "INSERT INTO side (idx, class, raw) VALUES (:idx, :class, :raw)"
