@@ -115,8 +115,8 @@ class Publisher:
     def publish(self, head: Head) -> None:
         """Publish this head soon. Never blocks."""
         with self._change:
-            self._target = head
-            if head.size > self._done:
+            known, self._target = self._behind(), head
+            if not known and self._behind():  # otherwise its thread knows that there is something to do
                 self._change.notify_all()
 
     def publish_cosigned(self, raw: bytes, size: int) -> None:
