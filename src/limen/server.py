@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import sys
@@ -18,24 +17,24 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import uvicorn
 
+from limen import directory
 from limen.access import Access
 from limen.authority import Authority
 from limen.catalog.catalog import Catalog
 from limen.clock import Clock
 from limen.config import REGION, Config, storage_account
 from limen.control import ControlSocket
-from limen.core.errors import Conflict, Invalid
+from limen.core.errors import Invalid
 from limen.custody import Custody
+from limen.directory import secret, take_lock
 from limen.doors.s3.app import S3Door
 from limen.doors.sts.app import StsDoor
 from limen.environment import check_startup_code
-from limen.formats.note import Signer
 from limen.identity.devissuer import DevIssuer
 from limen.identity.live import Live
 from limen.identity.oidc import IssuerConfig, RelyingParty
 from limen.identity.sessions import Sessions
 from limen.ledger.bucket import Bucket
-from limen.ledger.guard import Guard
 from limen.ledger.ledger import PUBLISHED, Ledger
 from limen.ledger.places import SCHEME, Directory
 from limen.ledger.scribe import Scribe
@@ -46,10 +45,9 @@ from limen.privacy.erasure import sweep
 from limen.privacy.retention import Retention
 from limen.recovery import Recovery
 from limen.registration import Registrar
-from limen.store.blobs import Blobs, write_atomically
+from limen.store.blobs import Blobs
 from limen.store.drops import Drops
 from limen.transport import CuttableProtocol
-from limen.verify.published import Published
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -91,11 +89,10 @@ class Gateway:
         """
         data = config.data
         data.mkdir(parents=True, exist_ok=True)
-        lock = _take_lock(data)
+        lock = take_lock(data)
         clock = clock or Clock(development=config.development)
-        server_key, log_key = (_key(data / "keys" / name) for name in ("server.key", "log.key"))
+        server_key, signer = secret(data, "server.key"), directory.signer(config)
         catalog = Catalog.open(f"sqlite:///{data / 'control.db'}", random=os.urandom)
-        signer = Signer(config.ledger.origin, log_key)
         ledger = Ledger.open(
             data,
             origin=config.ledger.origin,
@@ -103,13 +100,7 @@ class Gateway:
             now=clock.now,
             deadline_s=config.ledger.append_deadline_s,
             copies=_further_places(config),
-            guard=Guard(
-                data,
-                signer.verifier,
-                logs=[Published(data / PUBLISHED)],
-                elsewhere=data / config.ledger.high_water if config.ledger.high_water else None,
-                now=clock.now,
-            ),
+            guard=directory.guard(config, signer.verifier, now=clock.now),
         )
         blobs = Blobs(data / "blobs")
         custody = Custody(
@@ -276,25 +267,6 @@ def _further_places(config: Config) -> list[Place]:
     if path.is_relative_to((config.data / PUBLISHED).resolve()):
         raise Invalid("limen.toml: ledger.publish", "is where the log is published already; name another directory")
     return [Directory(path)]
-
-
-def _take_lock(data: Path) -> int:
-    handle = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as e:
-        os.close(handle)
-        raise Conflict(f"another process owns {data}; stop it, or let it finish, then try again") from e
-    return handle
-
-
-def _key(path: Path) -> bytes:
-    """A 32-byte secret, made on first start, readable by its owner only."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    if not path.exists():
-        write_atomically(path, os.urandom(32))
-        path.chmod(0o600)
-    return path.read_bytes()
 
 
 def _issuers(config: Config, issuer: DevIssuer | None) -> list[IssuerConfig]:
