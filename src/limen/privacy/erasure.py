@@ -79,7 +79,7 @@ async def erase(custody: Custody, authority: Authority, person: str, *, reason: 
 async def sweep(custody: Custody) -> bool:
     """Destroy what the control tables say is erased: side records, and every older page. False if somebody's reading prevents it.
 
-    Idempotent; at start-up and from then on once a second while `Catalog.unswept` says so.
+    Idempotent; at start-up, and from then on once a minute while `Catalog.unswept` says so.
     """
     catalog, ledger = custody.catalog, custody.ledger
     refs = catalog.erased_refs()

@@ -1,7 +1,8 @@
 """How long personal detail stays: network detail (address, agent) goes after `ledger.network_days`, once a day.
 
 A legal hold keeps the held person's. The entry comes first; what a crash then leaves is found, and told, on the next day.
-Entries keep their commitment, so that a disclosure that was made before still verifies.
+Entries keep their commitment, so that a disclosure that was made before still verifies. An erasure that somebody's reading
+has held up is finished here too.
 """
 
 from __future__ import annotations
@@ -11,25 +12,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from limen.ledger.scribe import side_ref
+from limen.privacy.erasure import sweep
 
 if TYPE_CHECKING:
     from limen.custody import Custody
 
 DAY_S: Final = 86_400
+SWEEP_EVERY_S: Final = 60
 NETWORK: Final = "network"
 
 
 @dataclass(slots=True)
 class Retention:
-    """Keeps the calendar. Owned by the event loop; `due` is when it looks next."""
+    """Keeps the calendar. Owned by the event loop; `due` and `sweep_due` are when it looks next."""
 
     custody: Custody
     network_days: int
     due: int = 0
+    sweep_due: int = 0
 
     async def keep(self) -> int | None:
         """Once a day, drop what is past its time: the index of the entry that says so, None if there was nothing to do."""
         now = self.custody.clock.now()
+        if self.custody.catalog.unswept and now >= self.sweep_due:
+            self.sweep_due = now + SWEEP_EVERY_S
+            await sweep(self.custody)
         if now < self.due:
             return None
         self.due = now + DAY_S
