@@ -213,3 +213,19 @@ def test_the_key_of_one_log_does_not_speak_for_another():
 def test_a_malformed_proof_is_refused(old, new):
     with pytest.raises(Invalid):
         tlogproof.decode(a_proof().encode().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("level", "index", "width"), [(0, 0, 256), (None, 1234067, 1), (3, 999, 255), (None, 1000, 256), (63, 123456789, 7)]
+)
+def test_a_path_reads_back_as_what_it_was_made_from(level, index, width):
+    assert tiles.parse_path(tiles.path(level, index, width)) == (level, index, width)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tile/0/0", "tile/0/x000/000", "tile/00/000", "tile/0/000.p/256", "tile/0/000.p/0", "tile/0/000.p/999", "tile/entries", "x"],
+)
+def test_a_path_has_one_spelling_and_any_other_is_refused(text):
+    with pytest.raises(Invalid):
+        tiles.parse_path(text)
