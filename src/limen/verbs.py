@@ -18,6 +18,7 @@ from limen.catalog.imports import read_import
 from limen.catalog.personal import Erasure
 from limen.core.errors import Denied, Invalid
 from limen.core.types import Action, Session
+from limen.formats import receipt
 from limen.marks.trace import ALPHA
 from limen.privacy import erasure, naming
 from limen.registration import Marking, Source
@@ -247,6 +248,13 @@ async def status(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, A
     }
 
 
+async def ledger_receipt(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Hold a receipt against the log; one that the log contradicts stops it."""
+    del by
+    held = await asyncio.to_thread(gateway.custody.ledger.hold, receipt.decode(args["receipt"]))
+    return asdict(held)
+
+
 VERBS: Final[dict[str, Verb]] = {
     "import": import_,
     "change": change,
@@ -264,6 +272,7 @@ VERBS: Final[dict[str, Verb]] = {
     "exposure": exposure_,
     "trace": trace_,
     "explain": explain,
+    "ledger.receipt": ledger_receipt,
     "story.tell": story_tell,
     "status": status,
 }

@@ -18,6 +18,8 @@ LEDGER: Final[dict[str, tuple[str, str]]] = {
     "tail": ("limen.cli.ledger_read", "print the newest entries"),
     "verify": ("limen.cli.ledger_proofs", "check a log (directory or server), or a proof file under a policy"),
     "prove": ("limen.cli.ledger_proofs", "print a proof that an entry is in the log"),
+    "check-receipt": ("limen.cli.epochs", "hold a receipt against the log"),
+    "new-epoch": ("limen.cli.epochs", "go on under a new name after entries were lost for good"),
     "consistency": ("limen.cli.ledger_proofs", "print a proof that the log continues an older checkpoint"),
 }
 

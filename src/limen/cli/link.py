@@ -44,8 +44,16 @@ def call(data: Path, verb: str, args: dict[str, Any]) -> Any:
     if not (data / "ledger.db").exists():
         raise errors.Invalid("--data", f"{data} is not a data directory; make one with `limen init {data}`")
     answer = _over_socket(data / "control.sock", verb, args)
-    if answer is None:
-        answer = _in_process(data, verb, args)
+    return _answered(_in_process(data, verb, args) if answer is None else answer)
+
+
+def ask(data: Path, verb: str, args: dict[str, Any]) -> Any:
+    """The same, of a running gateway alone; None if none runs."""
+    answer = _over_socket(data / "control.sock", verb, args)
+    return None if answer is None else _answered(answer)
+
+
+def _answered(answer: dict[str, Any]) -> Any:
     if "error" in answer:
         raise _as_error(answer["error"])
     return answer["ok"]

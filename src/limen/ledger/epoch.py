@@ -91,9 +91,8 @@ def survey(store: Store, evidence: Sequence[Evidence], logs: Sequence[Tiles], *,
         why = contradiction(seen, head, store, logs[0], origin=verifier.name)
         if why is not None and seen.reach <= mine.reach:
             raise TamperDetected(f"{why}; an epoch can't begin on it", index=why.index, next_step=_RESTORE)
-    known = sorted([mine, *evidence], key=lambda e: e.reach)
-    furthest = known[-1]
-    witnessed = next((seen for seen in reversed(known) if seen.witnessed), None)
+    furthest = max([mine, *evidence], key=lambda e: e.reach)
+    witnessed = max((seen for seen in evidence if seen.witnessed), key=lambda e: e.reach, default=None)
     return Loss(head, furthest, witnessed, proved=_proved(furthest, head, store, logs))
 
 

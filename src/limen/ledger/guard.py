@@ -252,7 +252,7 @@ def evidence_of(standing: dict[str, Any] | None, verifier: Verifier) -> Evidence
     if standing is None:
         return None
     with contextlib.suppress(Invalid):
-        return Evidence.read(standing["evidence"].encode(), f"the alarm that stands ({standing['why']})", verifier=verifier)
+        return Evidence.read(standing["evidence"].encode(), "the alarm that stands", verifier=verifier)
     return None
 
 

@@ -19,6 +19,7 @@ from limen.ledger.guard import Unguarded
 from limen.ledger.patience import Patience
 from limen.ledger.places import Directory
 from limen.ledger.publisher import Publisher
+from limen.ledger.receipts import check
 from limen.ledger.sequencer import Request, Sequencer
 from limen.ledger.sqlite import SqliteStore
 from limen.verify.published import Published
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from limen.core.types import Checkpoint, Receipt
-    from limen.formats.note import Signer
+    from limen.formats.note import Signer, Verifier
+    from limen.formats.receipt import Claim
     from limen.formats.tlogpolicy import Policy
     from limen.ledger.cosigning import State
     from limen.ledger.guard import Guard
     from limen.ledger.places import Place
     from limen.ledger.publisher import Progress
+    from limen.ledger.receipts import Held
     from limen.ledger.store import Head, Store
 
 DATABASE = "ledger.db"
@@ -52,6 +55,8 @@ class Ledger:
         sequencer: Sequencer,
         publisher: Publisher,
         *,
+        log: Published,
+        verifier: Verifier,
         guard: Guard | Unguarded,
         cosigning: Cosigning | Unwitnessed,
         deadline_s: float,
@@ -60,6 +65,8 @@ class Ledger:
         self._store = store
         self._sequencer = sequencer
         self._publisher = publisher
+        self._log = log
+        self._verifier = verifier
         self._guard = guard
         self._cosigning = cosigning
         self._deadline_s = deadline_s
@@ -95,9 +102,9 @@ class Ledger:
         watch = guard or Unguarded()
         watch.ready()
 
+        log = Published(directory / PUBLISHED)
         cosigning: Cosigning | Unwitnessed = Unwitnessed()
         if witnesses is not None:
-            log = Published(directory / PUBLISHED)
             cosigning = Cosigning(
                 witnesses,
                 signer.verifier,
@@ -146,7 +153,17 @@ class Ledger:
             raise
         sequencer.start()
         timeout_s = deadline_s + witness_timeout_s
-        return cls(store, sequencer, publisher, guard=watch, cosigning=cosigning, deadline_s=deadline_s, witnessed_s=timeout_s)
+        return cls(
+            store,
+            sequencer,
+            publisher,
+            log=log,
+            verifier=signer.verifier,
+            guard=watch,
+            cosigning=cosigning,
+            deadline_s=deadline_s,
+            witnessed_s=timeout_s,
+        )
 
     # --- writing
 
@@ -233,6 +250,15 @@ class Ledger:
         await asyncio.to_thread(self._cosigning.close, timeout_s=CLOSE_S)
         await asyncio.to_thread(self._publisher.close, timeout_s=CLOSE_S)
         await asyncio.to_thread(self._guard.close, timeout_s=CLOSE_S)
+
+    def hold(self, claim: Claim) -> Held:
+        """Hold a receipt against the log (`receipts.check`); one that the log contradicts is an alarm. Any thread; reads."""
+        try:
+            return check(claim, self._sequencer.head, self._store, self._log, verifier=self._verifier)
+        except TamperDetected as why:
+            if why.evidence:
+                self.alarm(why)
+            raise
 
     def alarm(self, why: TamperDetected) -> None:
         """Sign nothing any more, and keep why across restarts. Any thread."""

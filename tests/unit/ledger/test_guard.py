@@ -136,7 +136,7 @@ def test_an_alarm_stands_without_the_note_that_raised_it(world, guarded, elsewhe
         admitted(world, guarded())
     elsewhere.unlink()
 
-    with pytest.raises(TamperDetected, match=r"the alarm that stands .* shows 9 entries"):
+    with pytest.raises(TamperDetected, match="the alarm that stands shows 9 entries"):
         admitted(world, guarded())
 
 
