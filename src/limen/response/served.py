@@ -76,6 +76,8 @@ def read(entries: Iterable[tuple[int, bytes]], *, size: int, concerns: Callable[
                 _take(reading, pending, index, entry)
             case "access.refusal" if concerns(entry):
                 reading.refusals.append({**entry, "index": index})
+            case "epoch.begin":
+                reading.unknown += _lost(index, entry)
     if expected != size:
         reading.unknown.append(f"entries {expected} to {size - 1} are missing: what they served is not known")
     return reading
@@ -102,6 +104,18 @@ def _take(reading: Reading, pending: dict[int, Handover], index: int, entry: dic
     )
     reading.handovers.append(handover)
     pending[index] = handover
+
+
+def _lost(index: int, entry: dict[str, Any]) -> list[str]:
+    """What a new epoch says is gone: served and logged once, and known to nobody here."""
+    kept, previous = entry["kept"], entry["previous"]
+    end = previous["size"]
+    if kept >= end:
+        return []
+    return [
+        f"entries {kept} to {end - 1} of {previous['origin']} were lost before epoch {entry['epoch']} (entry {index} says so): "
+        "what they served is not known"
+    ]
 
 
 def _narrow(handover: Handover | None, outcome: dict[str, Any]) -> None:
