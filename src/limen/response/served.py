@@ -112,10 +112,8 @@ def _lost(index: int, entry: dict[str, Any]) -> list[str]:
     end = previous["size"]
     if kept >= end:
         return []
-    return [
-        f"entries {kept} to {end - 1} of {previous['origin']} were lost before epoch {entry['epoch']} (entry {index} says so): "
-        "what they served is not known"
-    ]
+    gone = f"entries {kept} to {end - 1} of {previous['origin']}"
+    return [f"{gone} were lost before epoch {entry['epoch']} (entry {index} says so): what they served is not known"]
 
 
 def _narrow(handover: Handover | None, outcome: dict[str, Any]) -> None:
