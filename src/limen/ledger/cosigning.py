@@ -2,7 +2,7 @@
 
 One thread goes from checkpoint to checkpoint, always the newest that is published; each submission prefix has a thread of
 its own, so that all are asked at once and a slow one delays nobody. What was cosigned replaces the published checkpoint
-(same text, more signature lines). Without news the same checkpoint is cosigned again every `heartbeat_s`: its times say
+(same text, more signature lines). Without news the same checkpoint is cosigned again every `HEARTBEAT_S`: its times say
 that the witnesses still saw no other. An answer that shows a set-back or forked log stops the log (`asking`).
 """
 
@@ -78,14 +78,12 @@ class Cosigning:
         durable: Durable,
         now: Callable[[], float],
         timeout_s: float,
-        heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         """Invalid if the policy is not about this log, or if its quorum can't be reached because nobody has a URL."""
         _check_policy(policy, verifier)
         self._policy = policy
         self._origin = verifier.name
         self._timeout_s = timeout_s
-        self._heartbeat_s = heartbeat_s
         self._workers = [
             _worker(Asked(url, group, range_hash=range_hash, durable=durable, now=now, timeout_s=timeout_s))
             for url, group in _by_url(policy).items()
@@ -219,7 +217,7 @@ class Cosigning:
             return None
         if self._newest is self._round:
             if self._stands:
-                return self._last + self._heartbeat_s - time.monotonic()
+                return self._last + HEARTBEAT_S - time.monotonic()
             slowest = max([FIRST_RETRY_S, *(worker.pause_s for worker in self._workers)])
             return self._last + slowest - time.monotonic()
         free = [worker.not_before for worker in self._workers if worker.task is None]
@@ -290,8 +288,8 @@ class Cosigning:
         try:
             return asked.cosign(checkpoint), ""
         except TamperDetected as e:
+            self._stop(e)  # first of all, so that nobody who is told so can still append
             self._end(f"stopped, because {e}")
-            self._stop(e)
             return {}, str(e)
         except (Trouble, OSError) as e:
             return {}, str(e)

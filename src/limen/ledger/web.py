@@ -102,6 +102,7 @@ class Web:
             found += chunk
             if len(found) > limit or time.monotonic() > until:
                 raise Unreachable(f"an answer of more than {limit} bytes, or too slow")
+        response.close()  # read to its end, it still counts as open, and the connection as busy
         if response.will_close:
             self.close()
         return Reply(response.status, response.headers.get_content_type(), bytes(found))
