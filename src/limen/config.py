@@ -114,10 +114,11 @@ def storage_account() -> Account | None:
 def load(data: Path) -> Config:
     """The configuration of a data directory; defaults if it has no `limen.toml`. Invalid names the key that is wrong."""
     config = _read(data / "limen.toml")
-    log = config.ledger
-    return msgspec.structs.replace(
-        config, data=data, ledger=msgspec.structs.replace(log, origin=epochs.name(log.origin, epoch_of(data)))
-    )
+    log, epoch = config.ledger, epoch_of(data)
+    # A second place keeps what it has of an earlier epoch: the log goes on below it, as its name does.
+    publish = epochs.name(log.publish.rstrip("/"), epoch) if log.publish else ""
+    log = msgspec.structs.replace(log, origin=epochs.name(log.origin, epoch), publish=publish)
+    return msgspec.structs.replace(config, data=data, ledger=log)
 
 
 def epoch_of(data: Path) -> int:

@@ -41,8 +41,17 @@ class Recovery:
 
     @classmethod
     async def run(cls, custody: Custody, authority: Authority) -> Recovery:
-        """Bring memory and tables up to the ledger; idempotent."""
-        size = custody.ledger.head().size
+        """Bring memory and tables up to the ledger; idempotent.
+
+        TamperDetected if the tables are ahead of it: then the ledger was set back without them.
+        """
+        size, tables = custody.ledger.head().size, custody.catalog.applied
+        if tables >= size:
+            raise TamperDetected(
+                f"the log was set back: control.db holds the change of entry {tables}, and ledger.db has {size} entries",
+                index=size,
+                next_step="nothing was signed; put back the two that belong together, or restore a backup, which holds both",
+            )
         applied = replay(custody)
         authority.restore_live()
         lost = missing_outcomes(custody.ledger)

@@ -36,3 +36,10 @@ def test_a_configured_name_that_looks_like_an_epoch_s_is_refused(tmp_path):
 
     with pytest.raises(Invalid, match=r"ledger\.origin"):
         load(tmp_path)
+
+
+def test_a_second_place_of_the_published_log_is_another_for_each_epoch(tmp_path):
+    (tmp_path / "limen.toml").write_text('[ledger]\npublish = "s3://logs/lab/"\n')
+    (tmp_path / "epoch").write_text("1\n")
+
+    assert load(tmp_path).ledger.publish == "s3://logs/lab/epoch-1"
