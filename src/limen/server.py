@@ -27,9 +27,11 @@ from limen.control import ControlSocket
 from limen.core.errors import Invalid
 from limen.custody import Custody
 from limen.directory import secret, take_lock
+from limen.doors.log.app import LogDoor
 from limen.doors.s3.app import S3Door
 from limen.doors.sts.app import StsDoor
 from limen.environment import check_startup_code
+from limen.formats.tlogpolicy import Policy
 from limen.identity.devissuer import DevIssuer
 from limen.identity.live import Live
 from limen.identity.oidc import IssuerConfig, RelyingParty
@@ -38,6 +40,7 @@ from limen.ledger.bucket import Bucket
 from limen.ledger.ledger import PUBLISHED, Ledger
 from limen.ledger.places import SCHEME, Directory
 from limen.ledger.scribe import Scribe
+from limen.listening import beside, bound
 from limen.marks.shelf import Shelf
 from limen.policy.policies import Policies
 from limen.policy.quota import Quota
@@ -101,6 +104,8 @@ class Gateway:
             deadline_s=config.ledger.append_deadline_s,
             copies=_further_places(config),
             guard=directory.guard(config, signer.verifier, now=clock.now),
+            witnesses=_witnesses(config),
+            witness_timeout_s=config.ledger.witness_timeout_s,
         )
         blobs = Blobs(data / "blobs")
         custody = Custody(
@@ -197,6 +202,7 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
     """Serve one data directory until SIGTERM or SIGINT. Refuses to start in production over unexpected start-up code."""
     _log_without_values()
     check_startup_code(allowed=config.supply.allowed_startup, strict=not config.development)
+    log_listener = bound(config.ledger.listen) if config.ledger.listen else None
     gateway = await Gateway.open(config)
     host, port = config.address
     uvicorn_config = uvicorn.Config(
@@ -220,7 +226,10 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
     if ready is not None:
         ready(gateway)
     try:
-        await server.serve()
+        async with contextlib.AsyncExitStack() as beside_it:
+            if log_listener is not None:
+                await beside_it.enter_async_context(beside(LogDoor(config.data / PUBLISHED), log_listener))
+            await server.serve()
     finally:
         housekeeping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -254,6 +263,19 @@ async def _keep_house(gateway: Gateway) -> None:
             if gateway.custody.catalog.unswept:
                 await sweep(gateway.custody)
             await gateway.retention.keep()
+
+
+def _witnesses(config: Config) -> Policy | None:
+    """The policy that says who cosigns the log."""
+    if not config.ledger.policy:
+        if config.ledger.witnessed_projects:
+            raise Invalid("limen.toml: ledger.witnessed_projects", "wait for witnesses, and ledger.policy names none")
+        return None
+    path = config.data / config.ledger.policy
+    try:
+        return Policy.read(path.read_bytes())
+    except OSError as e:
+        raise Invalid("limen.toml: ledger.policy", f"{path} can't be read: {e.strerror}") from e
 
 
 def _further_places(config: Config) -> list[Place]:

@@ -7,6 +7,7 @@ thread: an exposure report must not hold up a pause.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,7 @@ import msgspec
 from limen.catalog.changes import from_clear
 from limen.catalog.imports import read_import
 from limen.catalog.personal import Erasure
-from limen.core.errors import Denied, Invalid
+from limen.core.errors import Denied, Invalid, LedgerUnavailable
 from limen.core.types import Action, Session
 from limen.formats import receipt
 from limen.marks.trace import ALPHA
@@ -233,6 +234,18 @@ async def story_tell(gateway: Gateway, args: dict[str, Any], by: str) -> dict[st
     return {"story_at_us": args["story_at_us"]}
 
 
+async def ledger_witnesses(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """What the witnesses have cosigned; if their quorum does not stand, they are given one more chance first."""
+    del args, by
+    ledger = gateway.custody.ledger
+    state = ledger.witnesses()
+    if state.quorum and not state.stands:
+        with contextlib.suppress(LedgerUnavailable):
+            await ledger.witnessed(ledger.head().size)
+    found: dict[str, Any] = msgspec.to_builtins(ledger.witnesses())
+    return found
+
+
 async def status(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """The ledger's head, what start-up recovered, and what is paused."""
     del args, by
@@ -274,5 +287,6 @@ VERBS: Final[dict[str, Verb]] = {
     "explain": explain,
     "ledger.receipt": ledger_receipt,
     "story.tell": story_tell,
+    "ledger.witnesses": ledger_witnesses,
     "status": status,
 }
