@@ -20,6 +20,7 @@ LEDGER: Final[dict[str, tuple[str, str]]] = {
     "prove": ("limen.cli.ledger_proofs", "print a proof that an entry is in the log"),
     "check-receipt": ("limen.cli.epochs", "hold a receipt against the log"),
     "new-epoch": ("limen.cli.epochs", "go on under a new name after entries were lost for good"),
+    "disclose": ("limen.cli.privacy", "take one class of an entry's detail out, with its proof"),
     "witnesses": ("limen.cli.ledger_witnesses", "who cosigns this log, and whether their quorum stands"),
     "consistency": ("limen.cli.ledger_proofs", "print a proof that the log continues an older checkpoint"),
 }

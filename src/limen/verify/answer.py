@@ -1,4 +1,4 @@
-"""One question to the verifier, and its answer for people and for programs: a log, a proof file, or a consistency proof.
+"""One question to the verifier, and its answer for people and for programs: a log, a proof of any kind, or a disclosure.
 
 What it is asked about is told from what is there: an address, a directory, or a file's first bytes. What does not hold
 raises TamperDetected; what is missing to ask the question is Invalid or NotFound, and no answer about the log.
@@ -7,6 +7,7 @@ raises TamperDetected; what is missing to ask the question is Invalid or NotFoun
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,8 @@ from limen.core.errors import Invalid, LedgerUnavailable, LimenError, NotFound, 
 from limen.formats import tlogproof
 from limen.formats.note import Verifier
 from limen.formats.tlogpolicy import Policy
-from limen.verify import consistency, proof
-from limen.verify.published import CHECKPOINT, Published, key_of, verify
+from limen.verify import consistency, disclosure, proof
+from limen.verify.published import CHECKPOINT, Published, as_policy, key_of, verify
 
 if TYPE_CHECKING:
     from limen.formats.tlogpolicy import Cosigned
@@ -127,6 +128,8 @@ def _of_file(path: Path, question: Question) -> Answer:
         if question.old is None:
             raise Invalid("--old", "a consistency proof speaks about an older checkpoint; give the file that holds it")
         return of_consistency(consistency.check(raw, checkpoint_of(question.old), question.trust))
+    if disclosure.is_one(raw):
+        return of_disclosure(raw, question.trust)
     return of_proof(proof.check(raw, question.trust, entry=question.entry))
 
 
@@ -141,7 +144,32 @@ def of_proof(proven: proof.Proven) -> Answer:
         f"root      {fields['root']}",
         *_cosigner_lines(checkpoint.cosigners),
         f"index     {proven.index}",
-        f"entry     {''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)}",
+        f"entry     {_printable(text)}",
+    ]
+    return Answer(fields, tuple(lines))
+
+
+def of_disclosure(raw: bytes, trust: Trust) -> Answer:
+    """The answer about one class of an entry's detail, opened in clear."""
+    try:
+        found = disclosure.check(raw, as_policy(trust))
+    except Invalid as e:
+        raise TamperDetected(f"the disclosure does not verify: {e}") from e
+    told = {"index": found.index, "kind": found.entry.get("kind"), "at": found.entry.get("at")}
+    opened = {"class": found.name, "value": found.value, "closed": sorted(found.entry["commit"].keys() - {found.name})}
+    fields = {"what": "disclosure", **told, **opened, **_accepted(found.accepted)}
+    lines = [
+        f"log       {found.accepted.origin}",
+        f"size      {found.accepted.size}",
+        f"root      {fields['root']}",
+        *_cosigner_lines(found.accepted.cosigners),
+        f"index     {found.index}",
+        f"class     {_printable(found.name)}",
+        *(
+            f"  {_printable(name)} = {_printable(json.dumps(found.value[name], ensure_ascii=False))}"
+            for name in sorted(found.value)
+        ),
+        f"closed    {', '.join(map(_printable, fields['closed'])) or 'nothing'}",
     ]
     return Answer(fields, tuple(lines))
 
@@ -158,6 +186,11 @@ def of_consistency(found: consistency.Consistent) -> Answer:
         *_cosigner_lines(new.cosigners),
     ]
     return Answer(fields, tuple(lines))
+
+
+def _printable(text: str) -> str:
+    """Text that can't steer the terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def base64_text(value: bytes) -> str:

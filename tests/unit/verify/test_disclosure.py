@@ -15,6 +15,7 @@ from limen.formats.note import Signer
 from limen.formats.tlogproof import Proof
 from limen.ledger.scribe import Scribe, open_side
 from limen.verify import disclosure
+from limen.verify.__main__ import main
 
 SIGNER = Signer("example.com/log", bytes(32))
 KEY = SubjectKey(b"r" * 16, b"k" * 32)
@@ -143,3 +144,32 @@ def test_a_field_more_or_twice_is_refused(made):
         check(json.dumps(json.loads(made[2]) | {"name": "x"}).encode())
     with pytest.raises(Invalid, match="twice"):
         check(made[2].replace(b'"class": "identity"', b'"class": "network", "class": "identity"'))
+
+
+def test_the_verifiers_command_checks_one_offline(made, tmp_path, capsys):
+    path = tmp_path / "bundle.json"
+    path.write_bytes(made[2])
+
+    assert main([str(path), "--vkey", SIGNER.verifier.vkey]) == 0
+    told = capsys.readouterr().out
+    assert '  subject = "zelda"' in told
+    assert "closed    network" in told
+    path.write_bytes(made[2].replace(b"zelda", b"zorro"))
+    assert main([str(path), "--vkey", SIGNER.verifier.vkey]) == 5
+    assert "is not what the entry committed to" in capsys.readouterr().err
+    assert main([str(path)]) == 2, "without a key it proves nothing"
+
+
+def test_what_it_opens_can_not_steer_the_terminal(tmp_path, capsys):
+    side = Side("quillwork/q03", {"request": {"path": "\x1b[31mgone\u202e"}})
+    draws = iter(range(255))
+    scribe = Scribe(lambda: 1, lambda n: bytes(n - 1) + bytes([next(draws)]), lambda _: KEY, lambda: None)
+    entry, sides = scribe.write("access.intent", {"who": "p-1"}, side)
+    signed = note.sign(checkpoint.encode(SIGNER.name, 1, merkle.leaf_hash(entry)), SIGNER)
+    opened = open_side("request", sides["request"], entry, KEY.key)
+    (tmp_path / "b").write_bytes(disclosure.write(Proof(0, (), signed), entry, "request", *opened))
+
+    assert main([str(tmp_path / "b"), "--vkey", SIGNER.verifier.vkey]) == 0
+    told = capsys.readouterr().out
+    assert "gone" in told
+    assert not {"\x1b", "\u202e"} & set(told)
