@@ -2,7 +2,7 @@
 
 One asks (`name.request`), somebody else approves (`name.open`), within a day. Both are entries, and so is every refusal.
 What an opened request also allows is to take one class of that person's detail out of an entry, with its proof
-(`name.disclose`). How two people are told apart: docs/adr/0012; an `Actor` is what comes of it.
+(`name.disclose`). How two people are told apart: docs/adr/0011; an `Actor` is what comes of it.
 """
 
 from __future__ import annotations
