@@ -259,6 +259,10 @@ class Snapshot:
         """The projects in which the holder has a grant that has not been ended."""
         return tuple(project for project in self.state.projects_of.get(holder) or () if self.state.held.get((holder, project)))
 
+    def projects_ever_of(self, holder: str) -> tuple[str, ...]:
+        """The projects in which the holder was ever granted anything: where entries may call them something."""
+        return self.state.projects_of.get(holder) or ()
+
     def grants_reaching(self, holder: str, asset: Asset) -> tuple[Grant, ...]:
         """Those of the holder's grants that reach one asset: named, or by "*" if nothing stands in between.
 

@@ -102,7 +102,7 @@ def _place(version: Version, shard: Shard) -> Place:
 
 def _by_pseudonym(custody: Custody, recipients: Iterable[Recipient]) -> dict[tuple[str, str], Recipient]:
     snapshot, pseudonym = custody.catalog.snapshot, custody.catalog.pseudonym
-    return {(project, pseudonym(r.id, project)): r for r in recipients for project in snapshot.projects_of(r.id)}
+    return {(project, pseudonym(r.id, project)): r for r in recipients for project in snapshot.projects_ever_of(r.id)}
 
 
 def _sessions(

@@ -16,6 +16,7 @@ from limen.catalog.catalog import Catalog
 from limen.config import Config, Server
 from limen.core.errors import Denied, Invalid, NotFound, SessionEnded, TamperDetected
 from limen.core.events import decode
+from limen.core.types import Span
 from limen.privacy import erasure
 from limen.server import Gateway
 from limen.verbs import VERBS
@@ -232,6 +233,38 @@ def test_orders_about_the_person_leave_memory_and_the_file_that_keeps_them(in_ga
         assert b"lost it again" not in kept.read_bytes()
         assert [pause.subject for pause in gateway.custody.live.pauses()] == [f"session/{other.id}"]
         assert WHO not in {session.holder for session in gateway.authority.sessions.values()}
+
+    in_gateway(body)
+
+
+async def whole_copy(gateway, session, sample):
+    """Reads a person's whole copy, and keeps it as a sample that was found somewhere."""
+    got = []
+
+    async def kept(message):
+        got.append(message)
+
+    delivery = await gateway.access.open(session, KEY, choose=lambda copy, _: Span(200, 0, copy.length), client=DESK)
+    await delivery.send_to(kept, lambda: None)
+    delivery.close()
+    sample.write_bytes(b"".join(bytes(each) for each in got))
+
+
+def test_a_trace_and_an_exposure_say_after_an_erasure_what_they_said_before(in_gateway, tmp_path):
+    async def reports(gateway):
+        found = await verb(gateway, "trace", path=str(tmp_path / "sample.jsonl"))
+        exposed = await verb(gateway, "exposure", subject="vendor/quillwork")
+        trace = {name: value for name, value in found.items() if name not in {"sample_entry", "result_entry"}}
+        return trace, {name: value for name, value in exposed.items() if name != "ledger"}
+
+    async def body(gateway):
+        await whole_copy(gateway, await a_session(gateway, "q03"), tmp_path / "sample.jsonl")
+        await whole_copy(gateway, await a_session(gateway, "q04"), tmp_path / "other.jsonl")
+        before = await reports(gateway)
+        assert [copy["person"] for copy in before[0]["copies"]] == [WHO]
+        assert before[0]["copies"][0]["sessions"]
+        await erase(gateway)
+        assert await reports(gateway) == before
 
     in_gateway(body)
 
