@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from limen.core.types import Asset, Client, Project, Session
     from limen.custody import Custody
     from limen.marks.copy import Copy
+    from limen.windows import Reading
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Delivery:
     custody: Custody = field(repr=False)
     reserved: str = ""  # the asset whose quota the span was charged to, and when
     reserved_at: int = 0
+    reading: Reading | None = None  # under whose window it goes, if not under an intent of its own
     sent: int = 0
     _closed: bool = False
 
@@ -81,7 +83,10 @@ class Delivery:
             return
         self._closed = True
         self.custody.credit(self.session, self.reserved, self.span, self.sent, reserved_at=self.reserved_at)
-        self.custody.outcome(self.receipt.index, self.session, end=end, sent=self.sent)
+        if self.reading is None:
+            self.custody.outcome(self.receipt.index, self.session, end=end, sent=self.sent)
+        else:
+            self.reading.leave(self.sent, now_us=self.custody.moment_us(), end=end)
 
 
 class Access(Receiving):
@@ -111,14 +116,17 @@ class Access(Receiving):
             await custody.refuse(session, action, path, refusal, client=client, asset=found.asset if found else None)
         reserved, reserved_at = (found.asset.id if action is Action.READ else ""), custody.clock.day_at()
         fields = {"action": action.value, "asset": found.asset.id, **name, "etag": copy.etag, "status": span.status}
-        if reserved and span.status in OPENS_BYTES:
-            fields["span"] = [span.start, span.end]
+        reading = None
         try:
-            receipt = await custody.append("access.intent", session, fields, client=client)
+            if reserved and span.status in OPENS_BYTES:
+                fields["span"] = [span.start, span.end]
+                receipt, reading = await custody.cover(session, found, fields, span, client=client)
+            else:
+                receipt = await custody.append("access.intent", session, fields, client=client)
         except LedgerUnavailable:
             custody.credit(session, reserved, span, 0, reserved_at=reserved_at)
             raise
-        delivery = Delivery(receipt, copy, span, modified_at, session, custody, reserved, reserved_at)
+        delivery = Delivery(receipt, copy, span, modified_at, session, custody, reserved, reserved_at, reading)
         try:
             custody.live.check(session)  # a pause may have come while the intent was on its way to disk
         except Denied:

@@ -6,6 +6,7 @@ built by `server` and used by the verbs; nothing here knows a protocol. Owned by
 
 from __future__ import annotations
 
+import asyncio
 import unicodedata
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import structlog
 
-from limen.core.errors import Denied, LimenError, NotFound
+from limen.core.errors import Denied, LedgerUnavailable, LimenError, NotFound
 from limen.core.types import Action, Listed, Side
 from limen.marks.copy import Copy, etag_of, plain_copy
 from limen.policy.policies import Question
+from limen.windows import Reading, Window, Windows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from limen.catalog.catalog import Catalog
     from limen.catalog.snapshot import Found
     from limen.clock import Clock
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from limen.policy.quota import Quota
     from limen.store.blobs import Blobs
     from limen.store.drops import Dropped, Drops
+    from limen.windows import Part
 
 log = structlog.get_logger("limen")
 
@@ -61,6 +66,7 @@ class Custody:
     blobs: Blobs
     drops: Drops
     clock: Clock
+    windows: Windows = field(default_factory=Windows)
     _copies: OrderedDict[tuple[str, str, int, str], Copy] = field(default_factory=OrderedDict)
     _networks: OrderedDict[str, Client] = field(default_factory=OrderedDict)
     _unresolved: int = 0
@@ -196,8 +202,12 @@ class Custody:
         # Of somebody who is erased no detail can be kept; that they tried is still written.
         side = Side(session.holder, classes) if classes and self.catalog.sealable(session.holder) else None
         entry, sealed = self.scribe.write(kind, {**who(session), **fields}, side)
-        receipt = await self.ledger.append(entry, sealed)
-        if kind == "access.intent" and ("span" in fields or fields["action"] == Action.WRITE.value):
+        try:
+            receipt = await self.ledger.append(entry, sealed)
+        except LedgerUnavailable:
+            self.windows.close_all()  # a lost ledger stops bytes: nobody reads on under an older entry
+            raise
+        if kind == "access.intent" and (fields.keys() & {"span", "run"} or fields["action"] == Action.WRITE.value):
             self._open[receipt.index] = None
         return receipt
 
@@ -205,11 +215,71 @@ class Custody:
         """Drop the addresses that sessions were last seen under. Each is recorded once more when it is seen again."""
         self._networks.clear()
 
-    def outcome(self, index: int, session: Session, *, end: str, sent: int) -> None:
+    async def cover(
+        self, session: Session, found: Found, fields: dict[str, Any], span: Span, *, client: Client
+    ) -> tuple[Receipt, Reading | None]:
+        """The durable intent of a read: an open window's, a new window's, or one of its own.
+
+        A reading that is returned has been entered, and its caller must `leave` it. LedgerUnavailable, and then nothing
+        may leave.
+        """
+        tier = self.catalog.snapshot.tier(found.asset.tier)
+        if not (tier.window_bytes and tier.window_s and found.version and found.shard):
+            return await self.append("access.intent", session, fields, client=client), None
+        now_us = self.moment_us()
+        window = self.windows.find(session, found.version, found.shard.path, span, now_us=now_us)
+        if window is None:
+            bounds = self.windows.bounds(session, found.version, found.shard, span, most=tier.window_bytes, now_us=now_us)
+            if bounds is None:
+                return await self.append("access.intent", session, fields, client=client), None
+            window = self._open_window(session, fields, bounds, now_us=now_us, length_s=tier.window_s, client=client)
+        window.enter()
+        reading = Reading(window, found.shard.path, span, now_us)
+        try:
+            receipt = window.intent.result() if window.intent.done() else await asyncio.shield(window.intent)
+        except BaseException:
+            reading.leave(0, now_us=now_us, end="failed")
+            raise
+        return receipt, reading
+
+    def _open_window(
+        self, session: Session, fields: dict[str, Any], bounds: Mapping[str, Part], *, now_us: int, length_s: int, client: Client
+    ) -> Window:
+        """A window whose intent is on its way to disk. The timer closes it, and with that its outcome is written."""
+        wide = {**{name: fields[name] for name in ("action", "asset", "version")}, "status": 200, "window": length_s}
+        if len(bounds) == 1:
+            [part] = bounds.values()
+            wide |= {"shard": fields["shard"], "etag": fields["etag"], "span": [part.start, part.end]}
+        else:
+            wide |= {"run": [[path, part.end] for path, part in bounds.items()]}
+        loop = asyncio.get_running_loop()
+        # A task of its own: it must go on for the others if the first reader goes away.
+        intent = loop.create_task(self.append("access.intent", session, wide, client=client))
+        until_us = now_us + length_s * 1_000_000
+        window = Window(session, fields["asset"], fields["version"], bounds, now_us, until_us, intent, self._settle_window)
+        intent.add_done_callback(window.committed)
+        self.windows.add(window)
+        loop.call_later(length_s, self.windows.close, window)
+        return window
+
+    def _settle_window(self, window: Window) -> None:
+        """Write what was handed over under a window; rides a later commit. Without a durable intent nothing was."""
+        if not window.intent.done() or window.intent.cancelled() or window.intent.exception() is not None:
+            return
+        more = {"reads": window.reads, "handed": window.handed()}
+        self.outcome(window.intent.result().index, window.session, end=window.end, sent=window.sent, **more)
+
+    def moment_us(self) -> int:
+        """Microseconds since 1970: the story's, if one is told."""
+        story = self.clock.story_us()
+        return self.clock.now_us() if story is None else story
+
+    def outcome(self, index: int, session: Session, *, end: str, sent: int, **more: Any) -> None:
         """Write how an access ended; rides a later commit. Lost with a crash, it reads `unknown` after the restart."""
         if self._open.pop(index, 0) == 0:
             return  # nothing was to leave: HEAD, 304 and the like have no outcome of their own
-        entry, _ = self.scribe.write("access.outcome", {"of": index, "session": session.id, "end": end, "sent": sent}, None)
+        fields = {"of": index, "session": session.id, "end": end, "sent": sent, **more}
+        entry, _ = self.scribe.write("access.outcome", fields, None)
         self.ledger.append_soon(entry, low_water=next(iter(self._open), None))
 
     def unresolved(self, error: LimenError) -> None:

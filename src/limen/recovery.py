@@ -16,6 +16,7 @@ from limen.core.events import decode
 from limen.core.types import Session
 from limen.ledger.recovery import missing_outcomes
 from limen.ledger.scribe import open_side, side_ref
+from limen.windows import covered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,18 +126,30 @@ def _read_back(custody: Custody, authority: Authority) -> int:
     for index, raw in custody.ledger.entries(start):
         entry = decode(raw)
         match entry["kind"]:
-            case "access.intent" if "span" in entry and entry["at"] >= day * 1_000_000:
+            case "access.intent" if (reach := _reach(entry)) and entry["at"] >= day * 1_000_000:
                 spans[index] = entry
-                begin, end = entry["span"]
-                custody.quota.load(entry["who"], entry["asset"], end - begin, now=_day_at(entry))
+                custody.quota.load(entry["who"], entry["asset"], reach, now=_day_at(entry))
             case "access.outcome" if entry["of"] in spans and "sent" in entry:
                 intent = spans.pop(entry["of"])
-                begin, end = intent["span"]
-                custody.quota.credit(intent["who"], intent["asset"], end - begin - entry["sent"], reserved_at=_day_at(intent))
+                _correct(custody, intent, entry["sent"])
             case "session.start" if entry["until"] > now and (entry["project"], entry["who"]) in people:
                 session = _session(entry, people[entry["project"], entry["who"]])
                 authority.sessions[session.id] = session
     return len(authority.sessions)
+
+
+def _reach(intent: dict[str, Any]) -> int:
+    """Bytes that an intent covers."""
+    return sum(end - start for _, start, end in covered(intent))
+
+
+def _correct(custody: Custody, intent: dict[str, Any], sent: int) -> None:
+    """Count what was handed over instead of what was covered; under a window the same bytes may have gone twice."""
+    unsent = _reach(intent) - sent
+    if unsent >= 0:
+        custody.quota.credit(intent["who"], intent["asset"], unsent, reserved_at=_day_at(intent))
+    else:
+        custody.quota.load(intent["who"], intent["asset"], -unsent, now=_day_at(intent))
 
 
 def _day_at(entry: dict[str, Any]) -> int:

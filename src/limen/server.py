@@ -148,6 +148,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Flush the ledger and give the data directory back."""
+        self.custody.windows.close_all()
         await self.custody.ledger.close()
         self.custody.catalog.close()
         os.close(self._lock)

@@ -189,6 +189,7 @@ async def exposure_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str
     """The exposure report of one subject."""
     del by
     custody = gateway.custody
+    custody.windows.close_all()  # so that their outcomes are in the report
     await custody.ledger.flush()
     head = custody.ledger.head()
     window = exposure.Window(args.get("since_us"), args.get("until_us"), args.get("session"))
@@ -198,6 +199,7 @@ async def exposure_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str
 
 async def trace_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """Trace a leaked sample on this machine."""
+    gateway.custody.windows.close_all()  # so that their outcomes are in what it reads
     return await trace.trace(gateway.custody, Path(args["path"]), by=by, alpha=args.get("alpha", ALPHA))
 
 

@@ -37,4 +37,6 @@ def missing_outcomes(ledger: Ledger) -> list[int]:
 
 def needs_outcome(intent: dict[str, Any]) -> bool:
     """Whether bytes could pass under this intent, so that how many did is worth an entry."""
-    return intent.get("action") == Action.WRITE or ("span" in intent and intent.get("status") in CARRIES_BYTES)
+    if intent.get("action") == Action.WRITE or "run" in intent:
+        return True
+    return "span" in intent and intent.get("status") in CARRIES_BYTES

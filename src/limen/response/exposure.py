@@ -43,9 +43,9 @@ class Window:
         """Whether a moment is before the report's end."""
         return self.until_us is None or at_us < self.until_us
 
-    def recent(self, at_us: int) -> bool:
-        """Whether a moment lies in the window asked about."""
-        return self.holds(at_us) and (self.since_us is None or at_us >= self.since_us)
+    def recent(self, last_us: int | None) -> bool:
+        """Whether what lasted until then (None: nobody knows how long) reaches into the window asked about."""
+        return self.since_us is None or last_us is None or last_us >= self.since_us
 
 
 @dataclass(slots=True)
@@ -152,12 +152,12 @@ class Exposure:
             if holder is None:
                 continue
             mine = taken[holder.id, h.asset]
-            mine.accesses += 1
-            mine.bytes += h.end - h.start
+            mine.accesses += h.reads
+            mine.bytes += h.reads * (h.end - h.start)
             mine.uncertain += not h.certain
             mine.sessions.add(h.session)
             tiers = ["ever"]
-            if window.recent(h.at_us):
+            if window.recent(h.last_us):
                 tiers.append("since")
             if h.session == window.session:
                 tiers.append("session")

@@ -6,11 +6,12 @@ can't be read, or an index that is missing, is reported, never skipped in silenc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from limen.core.errors import Invalid
 from limen.core.events import decode
+from limen.windows import covered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Handover:
-    """Bytes [start, end) of one shard of one version, to one pseudonym in one session.
+    """Bytes [start, end) of one shard of one version, to one pseudonym in one session, `reads` times.
 
-    `certain` is False when no outcome narrowed it.
+    They went between `at_us` and `last_us`. `certain` is False when no outcome narrowed it: then `last_us` is the latest
+    that the log allows, None for no end.
     """
 
     index: int
     at_us: int
+    last_us: int | None
     session: str
     who: str
     project: str
@@ -34,6 +37,7 @@ class Handover:
     digest: str
     start: int
     end: int
+    reads: int = 1
     certain: bool = False
 
 
@@ -57,7 +61,7 @@ def at_us(entry: dict[str, Any]) -> int:
 def read(entries: Iterable[tuple[int, bytes]], *, size: int, concerns: Callable[[dict[str, Any]], bool]) -> Reading:
     """Read a ledger of `size` entries from its first; `concerns` picks the accesses to keep, outcomes follow theirs."""
     reading = Reading()
-    pending: dict[int, Handover] = {}
+    by_intent: dict[int, list[Handover]] = {}
     expected = 0
     for index, raw in entries:
         if index != expected:
@@ -70,40 +74,42 @@ def read(entries: Iterable[tuple[int, bytes]], *, size: int, concerns: Callable[
             reading.unknown.append(f"entry {index} can't be read ({e}): what it served is not known")
             continue
         match entry["kind"]:
-            case "access.outcome":
-                _narrow(pending.pop(entry["of"], None), entry)
+            case "access.outcome" if entry["of"] in by_intent:
+                by_intent[entry["of"]] = _narrowed(by_intent[entry["of"]], entry)
             case "access.intent" if concerns(entry):
-                _take(reading, pending, index, entry)
+                by_intent[index] = _taken(reading, index, entry)
             case "access.refusal" if concerns(entry):
                 reading.refusals.append({**entry, "index": index})
             case "epoch.begin":
                 reading.unknown += _lost(index, entry)
     if expected != size:
         reading.unknown.append(f"entries {expected} to {size - 1} are missing: what they served is not known")
+    reading.handovers = [handover for some in by_intent.values() for handover in some]
     return reading
 
 
-def _take(reading: Reading, pending: dict[int, Handover], index: int, entry: dict[str, Any]) -> None:
-    if entry["action"] == "write":
-        reading.uploads.append({**entry, "index": index})
-    if "span" not in entry:
-        reading.looks.append({**entry, "index": index})
-        return
-    handover = Handover(
+def _taken(reading: Reading, index: int, intent: dict[str, Any]) -> list[Handover]:
+    """All that an intent covers: what counts as handed over until its outcome says less."""
+    if intent["action"] == "write":
+        reading.uploads.append({**intent, "index": index})
+    reach = covered(intent)
+    if not reach:
+        reading.looks.append({**intent, "index": index})
+    whole = Handover(
         index=index,
-        at_us=at_us(entry),
-        session=entry["session"],
-        who=entry["who"],
-        project=entry["project"],
-        asset=entry["asset"],
-        version=entry.get("version", 0),
-        shard=entry.get("shard", ""),
-        digest=entry.get("digest", ""),
-        start=entry["span"][0],
-        end=entry["span"][1],
+        at_us=at_us(intent),
+        last_us=None,
+        session=intent["session"],
+        who=intent["who"],
+        project=intent["project"],
+        asset=intent.get("asset", ""),
+        version=intent.get("version", 0),
+        shard="",
+        digest=intent.get("digest", ""),
+        start=0,
+        end=0,
     )
-    reading.handovers.append(handover)
-    pending[index] = handover
+    return [replace(whole, shard=shard, start=start, end=end) for shard, start, end in reach]
 
 
 def _lost(index: int, entry: dict[str, Any]) -> list[str]:
@@ -116,9 +122,22 @@ def _lost(index: int, entry: dict[str, Any]) -> list[str]:
     return [f"{gone} were lost before epoch {entry['epoch']} (entry {index} says so): what they served is not known"]
 
 
-def _narrow(handover: Handover | None, outcome: dict[str, Any]) -> None:
-    """An outcome says how much of the span was handed over; one that doesn't know leaves it whole."""
-    if handover is None or outcome.get("end") == "unknown" or "sent" not in outcome:
-        return
-    handover.end = min(handover.end, handover.start + outcome["sent"])
-    handover.certain = True
+def _narrowed(whole: list[Handover], outcome: dict[str, Any]) -> list[Handover]:
+    """What an outcome says was handed over; one that doesn't know leaves all of it."""
+    if outcome.get("end") == "unknown" or "sent" not in outcome:
+        return whole
+    if "handed" in outcome:  # a read window
+        return [
+            replace(
+                whole[part],
+                at_us=whole[part].at_us + first * 1000,
+                last_us=whole[part].at_us + last * 1000,
+                start=start,
+                end=end,
+                reads=reads,
+                certain=True,
+            )
+            for part, start, end, first, last, reads in outcome["handed"]
+        ]
+    last_us = at_us(outcome)
+    return [replace(one, last_us=last_us, end=min(one.end, one.start + outcome["sent"]), certain=True) for one in whole]
