@@ -86,7 +86,7 @@ class Delivery:
         if self.reading is None:
             self.custody.outcome(self.receipt.index, self.session, end=end, sent=self.sent)
         else:
-            self.reading.leave(self.sent, now_us=self.custody.moment_us(), end=end)
+            self.custody.leave(self.reading, self.sent, end=end)
 
 
 class Access(Receiving):

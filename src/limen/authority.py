@@ -382,4 +382,5 @@ def _holders(change: Change) -> list[str]:
     """Everybody whose pseudonym or key a change's entry needs."""
     names = (getattr(change, name, None) for name in ("holder", "granted_by", "owner", "sponsor"))
     own = [change.id] if isinstance(change, PersonAdd | WorkloadAdd | PersonEnd | WorkloadEnd) else []
-    return [name for name in names if name] + own
+    # A tier's `granted_by` are roles, not a person.
+    return [name for name in names if name and isinstance(name, str)] + own

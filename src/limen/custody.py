@@ -242,6 +242,12 @@ class Custody:
             raise
         return receipt, reading
 
+    def leave(self, reading: Reading, sent: int, *, end: str) -> None:
+        """End a read under a window. One that was cut takes the window with it, so that the outcome is there at once."""
+        reading.leave(sent, now_us=self.moment_us(), end=end)
+        if end == "cut":
+            self.windows.close(reading.window)
+
     def _open_window(
         self, session: Session, fields: dict[str, Any], bounds: Mapping[str, Part], *, now_us: int, length_s: int, client: Client
     ) -> Window:

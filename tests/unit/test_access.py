@@ -123,6 +123,7 @@ def test_the_outcome_says_how_much_was_handed_over(in_gateway):
     async def body(gateway):
         session = await a_session(gateway, "q03")
         got, delivery = await fetch(gateway, session, lambda copy, at: Span(206, 100, 300))
+        gateway.custody.windows.close_all()
         await gateway.custody.ledger.flush()
         outcome = newest(gateway, "access.outcome")
         assert (len(got), outcome["of"], outcome["sent"], outcome["end"]) == (200, delivery.receipt.index, 200, "complete")
