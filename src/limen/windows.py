@@ -73,9 +73,8 @@ class Window:
         if sent:
             self.sent += sent
             place = (self.parts[shard].number, span.start, span.start + sent)
-            began, ended = max(0, began_us - self.opened_us) // 1000, max(0, -(-(now_us - self.opened_us) // 1000))
-            first, last, reads = self._handed.get(place, (began, ended, 0))
-            self._handed[place] = (min(first, began), max(last, ended), reads + 1)
+            first, last, reads = self._handed.get(place, (began_us, now_us, 0))
+            self._handed[place] = (min(first, began_us), max(last, now_us), reads + 1)
         if self.closed:
             self._settle_if_idle()
 
@@ -91,7 +90,7 @@ class Window:
             self._settle_if_idle()
 
     def handed(self) -> list[list[int]]:
-        """What an outcome says: rows of part, start, end, first and last (ms after the intent), reads."""
+        """What an outcome says: rows of part, start, end, first and last moment (us), reads."""
         return [[*place, *times] for place, times in sorted(self._handed.items())]
 
     @property

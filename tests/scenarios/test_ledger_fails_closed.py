@@ -145,6 +145,7 @@ def test_every_path_is_refused_while_commits_fail_and_open_again_after(world, ki
     secret = paths.who.get(SFT).body[:60]
     before = {name: ask()[0] for name, ask in paths.all().items()}
     assert 503 not in before.values()
+    paths.who = world.login("q01")  # a new session: no window is open under it
 
     world.trouble(kind)
     began = time.monotonic()
@@ -158,6 +159,24 @@ def test_every_path_is_refused_while_commits_fail_and_open_again_after(world, ki
     assert {name: ask()[0] for name, ask in paths.all().items()} == before
     world.stop()
     assert "OK" in world.limen("ledger", "verify", str(world.data)).stdout
+
+
+def test_the_first_append_that_fails_closes_every_open_window(world):
+    who = world.serve().login("q01")
+    inside = who.get(SFT, start=0, end=10)
+
+    world.trouble("close")
+    under_the_window = who.get(SFT, start=20, end=30)
+    refused = who.ask("HEAD", f"orchid/{SFT}")
+    after = who.get(SFT, start=40, end=50)
+
+    assert (under_the_window.status, refused.status, after.status) == (206, 503, 503)
+    assert under_the_window.headers["x-limen-entry"] == inside.headers["x-limen-entry"]
+    world.trouble("")
+    until(lambda: who.get(SFT, start=40, end=50).status == 206)
+    world.stop()
+    [outcome] = [e for e in entries(world, "access.outcome").values() if e["of"] == int(inside.headers["x-limen-entry"])]
+    assert [row[1:3] for row in outcome["handed"]] == [[0, 10], [20, 30]]
 
 
 def test_a_ledger_that_only_pretends_to_write_fails_the_same_check(world):
@@ -205,6 +224,7 @@ def test_a_full_disk_refuses_every_path_and_free_space_is_enough_to_go_on(small_
     paths = Paths(small_world.serve())
     secret = paths.who.get(SFT).body[:60]
     before = {name: ask()[0] for name, ask in paths.all().items()}
+    paths.who = small_world.login("q01")  # a new session: no window is open under it
 
     for name, ask in paths.all().items():
         # A commit may still find room in what is already allocated, and reopening the database may free some.
@@ -227,7 +247,7 @@ def test_a_pause_on_a_full_disk_cuts_at_once_and_survives_a_kill(small_world):
     who = small_world.serve().login("q01")
     for _ in range(100):
         fill(small_world.data)
-        if who.get(SFT).status == 503:
+        if who.ask("HEAD", f"orchid/{SFT}").status == 503:
             break
     fill(small_world.data)
 

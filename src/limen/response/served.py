@@ -130,8 +130,8 @@ def _narrowed(whole: list[Handover], outcome: dict[str, Any]) -> list[Handover]:
         return [
             replace(
                 whole[part],
-                at_us=whole[part].at_us + first * 1000,
-                last_us=whole[part].at_us + last * 1000,
+                at_us=first,
+                last_us=last,
                 start=start,
                 end=end,
                 reads=reads,
