@@ -205,7 +205,7 @@ class Custody:
         try:
             receipt = await self.ledger.append(entry, sealed)
         except LedgerUnavailable:
-            self.windows.close_all()  # a lost ledger stops bytes: nobody reads on under an older entry
+            self.windows.close_all()
             raise
         if kind == "access.intent" and (fields.keys() & {"span", "run"} or fields["action"] == Action.WRITE.value):
             self._open[receipt.index] = None
@@ -226,6 +226,8 @@ class Custody:
         tier = self.catalog.snapshot.tier(found.asset.tier)
         if not (tier.window_bytes and tier.window_s and found.version and found.shard):
             return await self.append("access.intent", session, fields, client=client), None
+        if not self.ledger.writable:
+            self.windows.close_all()  # a lost ledger stops bytes: nobody reads on under an older entry
         now_us = self.moment_us()
         window = self.windows.find(session, found.version, found.shard.path, span, now_us=now_us)
         if window is None:

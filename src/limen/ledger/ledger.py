@@ -278,6 +278,11 @@ class Ledger:
         """What is known of the witnesses, and whether their quorum stands."""
         return self._cosigning.state()
 
+    @property
+    def writable(self) -> bool:
+        """False from a failed commit on, until the store has been read back. True promises nothing about the next one."""
+        return not self._sequencer.ailing
+
     def low_water(self) -> int:
         """Every intent below this index has its outcome. May lag, never leads."""
         return self._sequencer.head.low_water

@@ -98,6 +98,7 @@ class Sequencer:
         self._refusal: TamperDetected | None = None
         self._closing = False
         self._unknown: tuple[Head, Sequence[Request]] | None = None  # the sequencer's own: a batch that may have landed
+        self.ailing = False  # set and cleared by its own thread: the last commit failed, and no new writer has been found
         self._writer: Writer
         self._writer, self.head = self._open_first()
         self._thread = threading.Thread(target=self._run, name="limen-sequencer", daemon=True)
@@ -190,6 +191,7 @@ class Sequencer:
                 self._fail(requests, e)
                 if not self._recovered():
                     return
+                self.ailing = self._refusal is not None
             except TamperDetected as e:
                 self._fail(requests, e)
                 self.stop(e)
@@ -273,6 +275,7 @@ class Sequencer:
 
     def _fail(self, requests: Sequence[Request], error: Exception) -> None:
         """Tell everybody who waits for these. Entries that nobody waits for are looked after in `_settle_unknown`."""
+        self.ailing = True
         answers: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Receipt]], Any]]] = {}
         for request in requests:
             if request.future is not None:
