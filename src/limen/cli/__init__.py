@@ -39,6 +39,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "trace": ("limen.cli.trace", "whose copy a leaked sample came from"),
     "ledger": ("limen.cli.ledger", "the log: its head, its newest lines, its verification and proofs"),
     "witness": ("limen.cli.witness", "cosign other people's logs"),
+    "backup": ("limen.cli.backup", "copy the data directory, also while it is served"),
+    "restore": ("limen.cli.backup", "put a backup back, and say how far its log reaches"),
     "login": ("limen.cli.login", "open a session in one project (browser or device code)"),
     "creds": ("limen.cli.creds", "print the session for `credential_process`"),
     "demo": ("limen.cli.demo", "replay the breach"),
