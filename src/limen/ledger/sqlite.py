@@ -213,7 +213,9 @@ class SqliteWriter:
                 with contextlib.suppress(sqlite3.Error):
                     execute("ROLLBACK")
                 raise
-        if not self._names.hold():
+        with _translated("look for ledger.db after the commit"):
+            stands = self._names.hold()
+        if not stands:
             raise LedgerUnavailable(
                 "ledger.db was moved, replaced or deleted while limen runs", next_step="put it back; limen then goes on"
             )

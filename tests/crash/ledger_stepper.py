@@ -1,0 +1,102 @@
+"""Processes whose system calls are failed, one at a time: a nursery that imports limen once and forks a stepper per line read.
+
+    ledger_stepper.py
+
+Each line names a directory, a socket where its asker listens, and `honest` or `careless`: the negative control, a store that
+says "done" whatever became of the commit. The stepper obeys one command a line and answers in lines of JSON:
+`open` the log there, `append` one entry and `flush` it to what is published, `close`. An acknowledgement is sent as soon
+as there is one, so that it counts even if publishing fails after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from ledger_appender import SIGNER, entry
+
+from limen.core.errors import LedgerUnavailable, LimenError
+from limen.ledger import publisher
+from limen.ledger.ledger import Ledger
+from limen.ledger.sqlite import SqliteStore, SqliteWriter
+
+DEADLINE_S = 3.0
+publisher.RETRY_S = 0.02  # how soon it tries again decides nothing but how long this takes
+
+
+class CarelessWriter(SqliteWriter):
+    def append(self, batch, **heads):
+        with contextlib.suppress(LedgerUnavailable):
+            super().append(batch, **heads)
+
+
+class CarelessStore(SqliteStore):
+    def writer(self):
+        return CarelessWriter(self._path, self._origin)
+
+
+class Stepper:
+    """One log, and whoever asks for each step of it."""
+
+    def __init__(self, directory, asker, store):
+        self.directory, self.asker, self.store = directory, asker, store
+        self.loop = asyncio.new_event_loop()
+        self.ledger = None
+
+    def answer(self, **said):
+        self.asker.sendall(json.dumps(said).encode() + b"\n")
+
+    def run(self):
+        self.answer(threads={"main": threading.get_native_id()})
+        for line in self.asker.makefile():
+            command = line.strip()
+            try:
+                self.loop.run_until_complete(getattr(self, command)())
+                self.answer(done=command)
+            except LimenError as e:
+                self.answer(refused=command, why=str(e))
+
+    async def open(self):
+        self.ledger = Ledger.open(
+            self.directory, origin=SIGNER.name, signer=SIGNER, now=time.time, deadline_s=DEADLINE_S, store=self.store
+        )
+        names = {"limen-sequencer": "sequencer", "limen-publisher": "publisher"}
+        threads = {names[thread.name]: thread.native_id for thread in threading.enumerate() if thread.name in names}
+        self.answer(threads=threads)
+
+    async def append(self):
+        receipt = await self.ledger.append(entry(), {"network": b"side"})
+        self.answer(index=receipt.index, leaf=receipt.leaf_hash.hex())
+        await self.ledger.flush()
+
+    async def close(self):
+        await self.ledger.close()
+
+
+def born(directory, address, mode):
+    """Fork a stepper; only the nursery returns."""
+    if child := os.fork():
+        return child
+    status = 1
+    try:
+        with socket.socket(socket.AF_UNIX) as asker:
+            asker.connect(address)
+            where = Path(directory)
+            store = CarelessStore(where / "ledger.db", SIGNER.name) if mode == "careless" else None
+            Stepper(where, asker, store).run()
+            status = 0
+    finally:
+        os._exit(status)  # what it does not expect, it does not survive: whoever leads it sees that it ended with 1
+
+
+if __name__ == "__main__":
+    for command in sys.stdin:
+        _, ended = os.waitpid(born(*command.split()), 0)
+        print(os.waitstatus_to_exitcode(ended), flush=True)
