@@ -31,6 +31,8 @@ def people(snapshot: Snapshot) -> list[dict[str, Any]]:
             "sponsor": getattr(h, "sponsor", None),
             "roles": sorted(getattr(h, "roles", ())),
             "ended_at": h.ended_at,
+            "erased_at": h.erased_at,
+            "held_since": hold.since if (hold := snapshot.hold_on(h.id)) else None,
         }
         for h in snapshot.holders()
     ]

@@ -74,7 +74,7 @@ def _list(data: Path, what: str, columns: list[str], *, as_json: bool) -> None:
 def _readable(row: dict[str, Any]) -> dict[str, str]:
     """The row's lists and times as a person reads them."""
     lists = {key: ", ".join(map(str, value)) for key, value in row.items() if isinstance(value, list)}
-    times = {key: _moment(value) for key, value in row.items() if key.endswith(("_at", "_from", "_until")) and value}
+    times = {key: _moment(value) for key, value in row.items() if key.endswith(("_at", "_from", "_until", "_since")) and value}
     return {**lists, **times}
 
 
@@ -334,7 +334,7 @@ def session_end(data: Path, id_: str, *, as_json: bool) -> None:
 
 
 _listing(vendor, "vendors", ["vendor", "name", "contact", "people"])
-_listing(person, "people", ["person", "vendor", "sponsor", "roles", "ended_at"])
+_listing(person, "people", ["person", "vendor", "sponsor", "roles", "ended_at", "erased_at", "held_since"])
 _listing(project, "projects", ["project", "title", "owner"])
 _listing(asset, "assets", ["asset", "project", "class", "tier", "kind", "version", "shards", "records", "marked", "unmarked"])
 _listing(agreement, "agreements", ["id", "vendor", "digest", "valid_from", "valid_until"])

@@ -6,7 +6,7 @@ import pytest
 
 from inprocess import a_session
 from limen.config import Log, load
-from limen.core.errors import Invalid
+from limen.core.errors import Invalid, NotFound
 from limen.core.events import decode
 from limen.core.types import Client
 from limen.ledger.scribe import side_ref
@@ -41,6 +41,9 @@ def test_what_is_past_its_time_goes_and_an_entry_says_how_many(in_gateway):
         names = {name for _, name, _ in gateway.custody.ledger.side_heads(0, index)}
         assert names == {"change", "identity", "request"}
         assert await expire(gateway.custody, before=later) is None, "nothing to say a second time"
+        [login, *_] = [i for i, raw in gateway.custody.ledger.entries() if decode(raw)["kind"] == "session.start"]
+        with pytest.raises(NotFound, match="it was erased, or was past its time"):
+            await VERBS["name.disclose"](gateway, {"index": login, "class": "network"}, "uid:1001")
 
     in_gateway(body)
 
