@@ -22,6 +22,9 @@ LEDGER: Final[dict[str, tuple[str, str]]] = {
     "new-epoch": ("limen.cli.epochs", "go on under a new name after entries were lost for good"),
     "disclose": ("limen.cli.privacy", "take one class of an entry's detail out, with its proof"),
     "witnesses": ("limen.cli.ledger_witnesses", "who cosigns this log, and whether their quorum stands"),
+    "fsck": ("limen.cli.ledger_care", "examine everything that holds the log; mend what can be mended"),
+    "export": ("limen.cli.ledger_care", "write the published log into a directory"),
+    "places": ("limen.cli.ledger_care", "where the log is published, and how far"),
     "consistency": ("limen.cli.ledger_proofs", "print a proof that the log continues an older checkpoint"),
 }
 

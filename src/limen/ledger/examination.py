@@ -53,6 +53,8 @@ class Examination:
     def __init__(self, directory: Path, scan: Scan, verifier: Verifier, *, trusted: Sequence[NoteKey]) -> None:
         self.directory, self.scan, self.verifier = directory, scan, verifier
         self.findings: list[Finding] = []
+        self.bad_files: list[str] = []  # published tiles and bundles that are not as proven
+        self.forked = False
         # First what is out, then the snapshot: a running log only grows.
         self.out = self._published_checkpoint(trusted)
         self.head = scan.head(verifier)
@@ -196,6 +198,7 @@ class Examination:
         return Copy("rows since", blocks, block)
 
     def _fork(self, head: Checkpoint) -> None:
+        self.forked = True
         at = next(iter(self.verdict.bad[ROWS]), None)
         self._find("rows", f"fork: the head of {head.size} entries is signed over another history than the published one", at)
 
@@ -240,7 +243,9 @@ class Examination:
         for index in list(self.survey.open_intents)[: int(rows_are_sound)]:
             what = f"the low water is {self.survey.low_water}, and intent {index} has no outcome"
             self._find("head", what, index, derived=True)
-        for index, why in self.survey.odd_sides[:1]:
+        # Beside a row that is not the signed one nothing can be said of its side records.
+        odd = [(index, why) for index, why in self.survey.odd_sides if self.verdict.is_sound(ROWS, index, index + 1)]
+        for index, why in odd[:1]:
             self._find("sides", f"the side record of entry {index} {why}", index)
         for what in [*self.scan.trouble, *(self.scan.structure() if not self.scan.errors else [])]:
             self._find("database", f"SQLite: {what}")
@@ -272,7 +277,7 @@ class Examination:
         for at, (index, time) in enumerate(times):
             if not isinstance(time, int):
                 return self._find("rows", f"entry {index} has no commit time", index)
-            if isinstance(end, int) and time > end:
+            if isinstance(end, int) and time > end and not self._is_head_odd(end):
                 return self._find("rows", f"entry {index} was committed at {time}, after the head ({end})", index)
             if before is not None and time < before:
                 wrong = self._odd_time(at)
@@ -281,6 +286,11 @@ class Examination:
         if self.head and self.head.signed and before is not None and end != before:
             self._find("head", f"the head was committed at {end}, its last entry at {before}", derived=True)
         return None
+
+    def _is_head_odd(self, end: int) -> bool:
+        """Whether the head's time is the wrong one: no row has it, and from here on all rows are later."""
+        times = [time for _, time in self.survey.times if isinstance(time, int)]
+        return end not in times and times == sorted(times)
 
     def _odd_time(self, at: int) -> int:
         """Of two runs of rows that contradict each other: the first index of the shorter, if the rest fits without it."""
@@ -316,29 +326,32 @@ class Examination:
                 place = _first_wrong(raw, level, width=width, proven=proven)
                 if place is not None:
                     part, path = (BUNDLES if level is None else TILES), tiles.path(level, number, width)
+                    self.bad_files.append(path)
                     found.setdefault(part, Finding(part, f"{path} is damaged", start + place, derived=True))
         self.findings += found.values()
 
     def _upper_level(self, level: int, count: int) -> None:
         """Tiles above the leaves: each hash is the root of the full tile below."""
-        span = tiles.WIDTH**level
+        span, found = tiles.WIDTH**level, None
         for number in range(-(-count // tiles.WIDTH)):
             start = number * tiles.WIDTH
             wanted = min(tiles.WIDTH, count - start)
             if self.files.best(level, number, wanted) is None:
-                path = tiles.path(level, number, wanted)
-                return self._find(TILES, f"{path} is missing", start * span, derived=True)
-            for width in self.files.widths[level, number]:
-                raw = self.files.read(level, number, width)
-                for place in range(min(width, wanted)):
-                    proven = self.proven.hash((start + place) * span, (start + place + 1) * span)
-                    if proven is not None and raw[place * HASH_BYTES : (place + 1) * HASH_BYTES] != proven:
-                        what = f"{tiles.path(level, number, width)} is damaged"
-                        return self._find(TILES, what, (start + place) * span, derived=True)
-                if len(raw) != width * HASH_BYTES:
-                    what = f"{tiles.path(level, number, width)} has {len(raw)} bytes"
-                    return self._find(TILES, what, (start + width) * span, derived=True)
-        return None
+                what = f"{tiles.path(level, number, wanted)} is missing"
+                found = found or Finding(TILES, what, start * span, derived=True)
+            for width in self.files.widths.get((level, number), ()):
+                path, raw = tiles.path(level, number, width), self.files.read(level, number, width)
+                wrong = next((place for place in range(min(width, wanted)) if self._is_wrong(raw, start, place, span)), None)
+                if wrong is None and len(raw) != width * HASH_BYTES:
+                    wrong = width
+                if wrong is not None:
+                    self.bad_files.append(path)
+                    found = found or Finding(TILES, f"{path} is damaged", (start + wrong) * span, derived=True)
+        self.findings += [found] if found else []
+
+    def _is_wrong(self, raw: bytes, start: int, place: int, span: int) -> bool:
+        proven = self.proven.hash((start + place) * span, (start + place + 1) * span)
+        return proven is not None and raw[place * HASH_BYTES : (place + 1) * HASH_BYTES] != proven
 
     def _find(self, part: str, why: str, index: int | None = None, *, derived: bool = False) -> None:
         self.findings.append(Finding(part, why, index, derived))

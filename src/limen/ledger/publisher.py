@@ -163,6 +163,18 @@ class Publisher:
         for follower in self._followers:
             follower.close(timeout_s=timeout_s)
 
+    def write_again(self, head: Head) -> None:
+        """Write every file anew, here and now, in a directory that nobody else writes: for mending and for an export.
+
+        TamperDetected if the stored entries do not make the signed root, or if more was published than is stored.
+        """
+        self._look(head)
+        self._size, self._edge, self._settled = 0, [], (0, [])
+        self._check_stored(head)
+        self._extend(head)
+        self._done = head.size
+        self._place.sync(head.size)
+
     # --- its own thread
 
     def _run(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import sqlite3
 import time
 
 import pytest
@@ -67,6 +68,12 @@ class World:
     @property
     def log(self):
         return Published(self.path / "log")
+
+    def edit(self, *statements):
+        """Change rows behind the ledger's back, while it is closed."""
+        with contextlib.closing(sqlite3.connect(self.path / "ledger.db")) as connection, connection:
+            for statement in statements:
+                assert connection.execute(statement).rowcount
 
     def store_of(self):
         """Another reader of the same database."""
