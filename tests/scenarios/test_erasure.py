@@ -79,7 +79,14 @@ async def many_accesses(gateway, entries):
         who = (WHO, *OTHERS)[number % 4]
         network = {"address": LAPTOP.address if who == WHO else "198.51.100.1", "agent": LAPTOP.agent if who == WHO else "boto3"}
         side = Side(who, {"network": network, "request": {"path": "x"}}) if number % 5 == 0 else None
-        fields = {"who": pseudonyms[who], "project": "orchid", "action": "head", "asset": "orchid-sft-v3", "status": 404}
+        fields = {
+            "session": "s0",
+            "who": pseudonyms[who],
+            "project": "orchid",
+            "action": "head",
+            "asset": "orchid-sft-v3",
+            "status": 404,
+        }
         written.append(custody.scribe.write("access.intent", fields, side))
     for start in range(0, len(written), 1000):
         await custody.ledger.append_all(written[start : start + 1000])
