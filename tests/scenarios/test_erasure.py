@@ -124,6 +124,7 @@ async def erased(gateway, **more):
 
 
 async def report_on(gateway):
+    gateway.custody.windows.close_all()  # or a restart would know more of what was read
     await gateway.custody.ledger.flush()
     head = gateway.custody.ledger.head()
     reader = exposure.for_custody(gateway.custody)
