@@ -37,7 +37,9 @@ def data(tmp_path, limen):
     toml = (path / "limen.toml").read_text()
     assert toml.count("[ledger]\n") == 1
     (path / "limen.toml").write_text(toml.replace("[ledger]\n", '[ledger]\npublish = "../second"\n'))
-    code, _, err = limen("vendor", "add", "quillwork", "--name", "Quillwork", "--contact", "desk@quillwork.example", "--data", path)
+    code, _, err = limen(
+        "vendor", "add", "quillwork", "--name", "Quillwork", "--contact", "desk@quillwork.example", "--data", path
+    )
     assert code == 0, err
     return path
 
@@ -101,5 +103,8 @@ def test_an_export_verifies_by_itself(data, limen, tmp_path):
 def test_each_place_says_how_far_it_is(data, limen):
     answer = json.loads(limen("ledger", "places", "--data", data, "--json")[1])
 
-    assert [(row["place"], row["error"]) for row in answer["places"]] == [(str(data / "log"), ""), (str(data.parent / "second"), "")]
+    assert [(row["place"], row["error"]) for row in answer["places"]] == [
+        (str(data / "log"), ""),
+        (str(data.parent / "second"), ""),
+    ]
     assert limen("ledger", "verify", data.parent / "second")[0] == 0
