@@ -14,9 +14,8 @@ from limen.catalog.changes import CHANGES, Erasure, from_clear
 from limen.core.errors import TamperDetected
 from limen.core.events import decode
 from limen.core.types import Session
-from limen.ledger.recovery import missing_outcomes
 from limen.ledger.scribe import open_side, side_ref
-from limen.windows import covered
+from limen.policy.quota import DAY_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from limen.catalog.changes import Change
     from limen.custody import Custody
     from limen.ledger.ledger import Ledger
-
-LONGEST_SESSION_S = 43_200
+    from limen.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +39,8 @@ class Recovery:
     sessions_alive: int
 
     @classmethod
-    async def run(cls, custody: Custody, authority: Authority) -> Recovery:
-        """Bring memory and tables up to the ledger; idempotent.
+    async def run(cls, custody: Custody, authority: Authority, standing: Standing) -> Recovery:
+        """Bring memory and tables up to the ledger, which adds up to `standing`; idempotent.
 
         TamperDetected if the tables are ahead of it: then the ledger was set back without them.
         """
@@ -53,24 +51,25 @@ class Recovery:
                 index=size,
                 next_step="nothing was signed; put back the two that belong together, or restore a backup, which holds both",
             )
-        applied = replay(custody)
+        applied = replay(custody, start=standing.first_change_after(tables))
+        standing.all_applied(custody.catalog.applied)
         authority.restore_live()
-        lost = missing_outcomes(custody.ledger)
+        lost = list(standing.open)
         if lost:
             written = [custody.scribe.write("access.outcome", {"of": index, "end": "unknown"}, None) for index in lost]
             await custody.ledger.append_all(written)
-        alive = _read_back(custody, authority)
+        alive = _read_back(custody, authority, standing)
         swept = custody.blobs.sweep()
         return cls(size, applied, len(lost), swept, alive)
 
 
-def replay(custody: Custody) -> int:
-    """Apply the authority entries that the control tables lack; returns how many. Before any door opens.
+def replay(custody: Custody, *, start: int) -> int:
+    """Apply the authority entries from `start` on that the control tables lack; returns how many. Before any door opens.
 
     TamperDetected for an entry whose side record is gone though nobody was erased; NotFound if control.db lacks its key.
     """
     catalog, ledger = custody.catalog, custody.ledger
-    due = list(_authority(ledger, catalog.applied + 1, ledger.head().size))
+    due = list(_authority(ledger, start, ledger.head().size))
     # An erasure comes after what it made unreadable, so all of them are read first.
     erasures = [change for entry in due if entry.kind == Erasure.kind and isinstance(change := entry.opened(catalog), Erasure)]
     stand_ins = {each.entry: from_clear(each.kind, each.change) for erasure in erasures for each in erasure.stand_ins}
@@ -115,45 +114,19 @@ def _authority(ledger: Ledger, start: int, end: int) -> Iterator[_Due]:
             yield _Due(index, raw, side if at == index else None, entry["kind"], entry["at"] // 1_000_000)
 
 
-def _read_back(custody: Custody, authority: Authority) -> int:
-    """Quotas of this day and sessions still alive, from the newest entries backwards until neither can be older."""
+def _read_back(custody: Custody, authority: Authority, standing: Standing) -> int:
+    """Quotas of the day and sessions still alive."""
     now = custody.clock.now()
-    day = now - now % 86_400
-    horizon_us = min(day, now - LONGEST_SESSION_S) * 1_000_000
-    start = custody.ledger.first_since(horizon_us)
+    day, taken = standing.quota.day()
+    for (who, asset), nbytes in taken.items():
+        custody.quota.load(who, asset, nbytes, now=day * DAY_S)
     people = _holders_by_pseudonym(custody, authority)
-    spans: dict[int, dict[str, Any]] = {}
-    for index, raw in custody.ledger.entries(start):
-        entry = decode(raw)
-        match entry["kind"]:
-            case "access.intent" if (reach := _reach(entry)) and entry["at"] >= day * 1_000_000:
-                spans[index] = entry
-                custody.quota.load(entry["who"], entry["asset"], reach, now=_day_at(entry))
-            case "access.outcome" if entry["of"] in spans and "sent" in entry:
-                intent = spans.pop(entry["of"])
-                _correct(custody, intent, entry["sent"])
-            case "session.start" if entry["until"] > now and (entry["project"], entry["who"]) in people:
-                session = _session(entry, people[entry["project"], entry["who"]])
-                authority.sessions[session.id] = session
+    for entry in standing.sessions.values():
+        holder = people.get((entry["project"], entry["who"]))
+        if entry["until"] > now and holder is not None:
+            session = _session(entry, holder)
+            authority.sessions[session.id] = session
     return len(authority.sessions)
-
-
-def _reach(intent: dict[str, Any]) -> int:
-    """Bytes that an intent covers."""
-    return sum(end - start for _, start, end in covered(intent))
-
-
-def _correct(custody: Custody, intent: dict[str, Any], sent: int) -> None:
-    """Count what was handed over instead of what was covered; under a window the same bytes may have gone twice."""
-    unsent = _reach(intent) - sent
-    if unsent >= 0:
-        custody.quota.credit(intent["who"], intent["asset"], unsent, reserved_at=_day_at(intent))
-    else:
-        custody.quota.load(intent["who"], intent["asset"], -unsent, now=_day_at(intent))
-
-
-def _day_at(entry: dict[str, Any]) -> int:
-    return int(entry.get("story_at", entry["at"])) // 1_000_000
 
 
 def _holders_by_pseudonym(custody: Custody, authority: Authority) -> dict[tuple[str, str], str]:

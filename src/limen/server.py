@@ -24,7 +24,7 @@ from limen.catalog.catalog import Catalog
 from limen.clock import Clock
 from limen.config import REGION, Config, storage_account
 from limen.control import ControlSocket
-from limen.core.errors import Invalid
+from limen.core.errors import Invalid, LimenError
 from limen.custody import Custody
 from limen.directory import secret, take_lock
 from limen.doors.log.app import LogDoor
@@ -48,6 +48,7 @@ from limen.privacy.erasure import sweep
 from limen.privacy.retention import Retention
 from limen.recovery import Recovery
 from limen.registration import Registrar
+from limen.standing import NOTE, Standing
 from limen.store.blobs import Blobs
 from limen.store.drops import Drops
 from limen.transport import CuttableProtocol
@@ -80,6 +81,7 @@ class Gateway:
     relying_party: RelyingParty
     issuer: DevIssuer | None
     recovered: Recovery
+    standing: Standing
     retention: Retention
     verifier: Verifier  # the log's own key
     _lock: int
@@ -121,7 +123,8 @@ class Gateway:
             clock=clock,
         )
         authority = Authority(custody, data=data, random=os.urandom, contact=config.server.contact)
-        recovered = await Recovery.run(custody, authority)
+        standing = Standing.of(data / NOTE, ledger, now=clock.now())
+        recovered = await Recovery.run(custody, authority, standing)
         if catalog.unswept:  # a crash interrupted an erasure
             await sweep(custody)
         issuer = DevIssuer(url=f"{config.url}/_dev/issuer", mode=config.server.mode) if config.development else None
@@ -136,6 +139,7 @@ class Gateway:
             relying_party=relying_party,
             issuer=issuer,
             recovered=recovered,
+            standing=standing,
             retention=Retention(custody, config.ledger.network_days),
             verifier=signer.verifier,
             _lock=lock,
@@ -149,6 +153,8 @@ class Gateway:
     async def close(self) -> None:
         """Flush the ledger and give the data directory back."""
         self.custody.windows.close_all()
+        with contextlib.suppress(LimenError, OSError):  # the next start reads more
+            await asyncio.to_thread(self.standing.keep, now=self.custody.clock.now(), closing=True)
         await self.custody.ledger.close()
         self.custody.catalog.close()
         os.close(self._lock)
@@ -264,6 +270,8 @@ async def _keep_house(gateway: Gateway) -> None:
             if gateway.custody.catalog.unswept:
                 await sweep(gateway.custody)
             await gateway.retention.keep()
+        with contextlib.suppress(Exception):
+            await asyncio.to_thread(gateway.standing.keep, now=gateway.custody.clock.now())
 
 
 def _witnesses(config: Config) -> Policy | None:

@@ -59,6 +59,10 @@ class Quota:
         """The bytes charged today."""
         return self._taken.get((holder, asset), 0) if now // DAY_S <= self._day else 0
 
+    def day(self) -> tuple[int, dict[tuple[str, str], int]]:
+        """The latest day seen, in days since 1970 (-1 before the first), and the bytes charged on it by (holder, asset)."""
+        return self._day, dict(self._taken)
+
     def _enter(self, now: int) -> None:
         day = now // DAY_S
         if day > self._day:
