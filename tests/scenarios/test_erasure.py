@@ -114,8 +114,10 @@ def remains(directory, needles):
     short = [needle for needle in needles if len(needle) < 8]
     long = {int.from_bytes(needle[:8], sys.byteorder): needle for needle in needles if len(needle) >= 8}
     begins = np.array(sorted(long), dtype=np.uint64)
+    likely = np.zeros(1 << 16, dtype=bool)  # by the last 16 bits: few words of ours end like one that we look for
+    likely[begins & 0xFFFF] = True
     words = (np.frombuffer(everything, np.uint64, (len(everything) - at) // 8, at) for at in range(8))
-    met = [int(word) for each in words for word in np.intersect1d(each, begins)]
+    met = {int(word) for each in words for word in np.intersect1d(each[likely[each & 0xFFFF]], begins)}
     return [needle for needle in (*short, *(long[word] for word in met)) if needle in everything]
 
 
