@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
 import uvicorn
 
 from limen.core.errors import Conflict, Invalid
@@ -28,6 +30,18 @@ class _Beside(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Signals are somebody else's."""
         yield
+
+
+def log_without_values() -> None:
+    """Log tracebacks as lines of code only: the values of their variables are people's, or keys."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper("iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def bound(listen: str) -> socket.socket:

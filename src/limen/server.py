@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import os
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +39,7 @@ from limen.ledger.bucket import Bucket
 from limen.ledger.ledger import PUBLISHED, Ledger
 from limen.ledger.places import SCHEME, Directory
 from limen.ledger.scribe import Scribe
-from limen.listening import beside, bound
+from limen.listening import beside, bound, log_without_values
 from limen.marks.shelf import Shelf
 from limen.policy.policies import Policies
 from limen.policy.quota import Quota
@@ -207,7 +206,7 @@ class Gateway:
 
 async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = None) -> None:
     """Serve one data directory until SIGTERM or SIGINT. Refuses to start in production over unexpected start-up code."""
-    _log_without_values()
+    log_without_values()
     check_startup_code(allowed=config.supply.allowed_startup, strict=not config.development)
     log_listener = bound(config.ledger.listen) if config.ledger.listen else None
     gateway = await Gateway.open(config)
@@ -245,22 +244,11 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
         await gateway.close()
 
 
-def _log_without_values() -> None:
-    """Log tracebacks as lines of code only: the values of their variables are people's, or keys."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper("iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
 async def _keep_house(gateway: Gateway) -> None:
     """Once a second: log orders that the ledger could not take, and count credentials that proved nobody.
 
-    Besides: finish an erasure that somebody's reading has held up, and once a day drop what is past its time.
+    Besides: add up the log for the next start, finish an erasure that somebody's reading has held up, and once a day drop
+    what is past its time.
     """
     while True:
         await asyncio.sleep(1)

@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "exposure": ("limen.cli.exposure", "exactly what somebody was served"),
     "trace": ("limen.cli.trace", "whose copy a leaked sample came from"),
     "ledger": ("limen.cli.ledger", "the log: its head, its newest lines, its verification and proofs"),
+    "mirror": ("limen.cli.mirror", "keep a verified copy of somebody else's log"),
     "witness": ("limen.cli.witness", "cosign other people's logs"),
     "backup": ("limen.cli.backup", "copy the data directory, also while it is served"),
     "restore": ("limen.cli.backup", "put a backup back, and say how far its log reaches"),

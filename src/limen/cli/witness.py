@@ -44,7 +44,7 @@ def init(directory: Path, name: str, *, ed25519_only: bool, as_json: bool) -> No
     if as_json:
         print_json("limen/witness/v1", _public(made))
     else:
-        _print_keys(made)
+        print_keys(made)
     say(f"limen: made the witness {name} in {directory}. Its keys and its record are one file: never put back an older copy.")
     say(f"limen: Next: `limen witness add {directory} VKEY` for each log, then `limen witness serve {directory}`. Whoever")
     say("limen: runs the log puts one of the lines above into the policy, with the address that this witness will have.")
@@ -56,7 +56,7 @@ def init(directory: Path, name: str, *, ed25519_only: bool, as_json: bool) -> No
 @json_option
 def add(directory: Path, vkey: str, *, as_json: bool) -> None:
     """Trust a log: its key, or a file that holds it. The first checkpoint that it shows is taken as it is."""
-    added = _opened(directory).trust(_text_or_content(vkey))
+    added = _opened(directory).trust(text_or_content(vkey))
     if as_json:
         print_json("limen/witness-log/v1", _log(added))
     say(f"limen: {added.origin} is cosigned from now on ({added.size} entries so far). Next: `limen witness serve {directory}`;")
@@ -72,8 +72,9 @@ def serve(directory: Path, listen: str, prefix: str) -> None:
     import time
 
     from limen.doors.witness.app import WitnessDoor
-    from limen.listening import address, bound, until_stopped
+    from limen.listening import address, bound, log_without_values, until_stopped
 
+    log_without_values()
     served = _opened(directory)
     listening = bound(listen)
     url = f"http://{address(listening)}{prefix.rstrip('/')}"
@@ -96,7 +97,7 @@ def list_(directory: Path, *, as_json: bool) -> None:
     if as_json:
         print_json("limen/witness/v1", {**_public(opened), "logs": logs})
         return
-    _print_keys(opened)
+    print_keys(opened)
     click.echo(table(logs, ["origin", "size", "root", "cosigned", "fork"]))
     for log in logs:
         if log["forked_at"] is not None:
@@ -128,7 +129,8 @@ def _policy_lines(witness: Witness, url: str) -> list[str]:
     return [f"witness {name} {key.vkey} {url}" for name, key in zip(names, witness.keys, strict=True)]
 
 
-def _print_keys(witness: Witness) -> None:
+def print_keys(witness: Witness) -> None:
+    """Print the lines for a policy; its address is not known here."""
     for line in _policy_lines(witness, "URL"):
         click.echo(line)
 
@@ -150,7 +152,7 @@ def _log(log: Any) -> dict[str, Any]:
     }
 
 
-def _text_or_content(vkey: str) -> str:
+def text_or_content(vkey: str) -> str:
     """The key itself, or what is in the file of that name. A key has a plus sign; no path that we would write has."""
     if "+" in vkey:
         return vkey
