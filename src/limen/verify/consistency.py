@@ -42,7 +42,7 @@ def prove(log: Published, trust: Trust, old: bytes) -> tuple[Request, Consistent
             "checkpoint is seconds old and not published yet"
         )
     try:
-        hashes = merkle.consistency_proof(earlier.size, newest.size, log.range_hash)
+        hashes = merkle.consistency_proof(earlier.size, newest.size, log.tree(newest.size))
     except (NotFound, Invalid) as e:
         raise TamperDetected(f"the log can't prove that it continues its checkpoint of size {earlier.size}: {e}") from e
     request = Request(earlier.size, tuple(hashes), newest.note)

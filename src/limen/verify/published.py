@@ -19,7 +19,7 @@ from limen.formats.tlogpolicy import Policy
 from limen.formats.tlogproof import Proof
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from limen.formats.tlogpolicy import Cosigned
 
@@ -142,6 +142,18 @@ class Published:
     def range_hash(self, start: int, end: int) -> bytes:
         """The hash of leaves [start, end), a node of the tree, from tiles: what builders of proofs ask for. Unverified."""
         return tiles.range_hash(self.tile, start, end)
+
+    def tree(self, size: int) -> Callable[[int, int], bytes]:
+        """`range_hash` for one proof in the tree of this size: each tile is read once, as wide as that tree has it."""
+        read: dict[tuple[int, int], list[bytes]] = {}
+
+        def tile(level: int, index: int, width: int) -> list[bytes]:
+            if (level, index) not in read:
+                whole = min(tiles.WIDTH, (size >> (tiles.HEIGHT * level)) - index * tiles.WIDTH)
+                read[level, index] = self.tile(level, index, whole)
+            return read[level, index][:width]
+
+        return lambda start, end: tiles.range_hash(tile, start, end)
 
 
 def as_policy(trust: Trust) -> Policy:
@@ -277,7 +289,7 @@ def prove(log: Published, trust: Trust, index: int) -> tuple[Proof, bytes]:
         raise NotFound(f"entry {index}: the checkpoint is of {checkpoint.size} entries")
     try:
         entry = log.entry(index, checkpoint.size)
-        hashes = merkle.inclusion_proof(index, checkpoint.size, log.range_hash)
+        hashes = merkle.inclusion_proof(index, checkpoint.size, log.tree(checkpoint.size))
         proof = Proof(index, tuple(hashes), checkpoint.note, entry)
         proof.verify(entry, as_policy(trust))
     except (NotFound, Invalid) as e:

@@ -184,3 +184,24 @@ def test_a_verifier_that_trusts_the_tiles_is_caught(log, monkeypatch):
     )
 
     assert verify(log, KEY), "the broken verifier accepts what the real one refuses"
+
+
+@pytest.mark.parametrize("index", [0, 65_535, 524_288, 983_039, 983_040, 999_935, 999_936, 999_999])
+def test_a_proof_among_a_million_entries_reads_at_most_five_tiles_each_once(tmp_path, monkeypatch, index):
+    asked = []
+
+    def tile(_, level, number, width):
+        asked.append((level, number))
+        return [bytes(32)] * width
+
+    monkeypatch.setattr(Published, "tile", tile)
+    log = Published(tmp_path)
+
+    proof = merkle.inclusion_proof(index, 1_000_000, log.tree(1_000_000))
+
+    assert len(proof) == len(merkle.inclusion_proof(index, 1_000_000, lambda *_: b""))
+    assert len(asked) <= 5
+    assert len(set(asked)) == len(asked)
+    asked.clear()
+    merkle.inclusion_proof(index, 1_000_000, log.range_hash)
+    assert len(asked) > 5, "without what has been read they are read again"
