@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from inprocess import a_gateway, a_session
+from limen import backup
 from limen.config import Config, Server
 from limen.core.types import Client, Side
 from limen.db import tables
@@ -166,6 +167,8 @@ def test_no_byte_of_an_erased_person_remains_and_every_proof_holds(tmp_path):
         assert remains(data, needles) == []
         assert remains(tmp_path / "copied-while-open", needles) == []
         assert await report_on(gateway) == report
+        await asyncio.to_thread(backup.make, gateway.config, tmp_path / "backup", with_keys=True, now=1_800_000_000)
+        assert remains(tmp_path / "backup", needles) == []
         await gateway.close()
         return bundle, needles, proofs, old, gateway.verifier, report
 
@@ -191,7 +194,7 @@ def test_no_byte_of_an_erased_person_remains_and_every_proof_holds(tmp_path):
     found = disclosure.check(bundle, [verifier])
     assert found.value["subject"] == SUBJECT
 
-    async def after():
+    async def after(data):
         gateway = await Gateway.open(Config(data=data, server=Server(mode="development")))
         try:
             person = gateway.custody.catalog.snapshot.person(WHO)
@@ -201,7 +204,9 @@ def test_no_byte_of_an_erased_person_remains_and_every_proof_holds(tmp_path):
         finally:
             await gateway.close()
 
-    asyncio.run(after())
+    asyncio.run(after(data))
+    backup.restore(tmp_path / "backup", tmp_path / "restored", vkey=verifier.vkey)
+    asyncio.run(after(tmp_path / "restored"))
 
 
 def _no_sweep(monkeypatch):
