@@ -24,7 +24,7 @@ directory_argument = click.argument("directory", type=click.Path(path_type=Path)
 
 @click.group()
 def witness() -> None:
-    """Cosign other people's logs: init, add, serve, list."""
+    """Cosign other people's logs: init, add, serve, list, policy, fork."""
 
 
 @witness.command()
@@ -102,6 +102,26 @@ def list_(directory: Path, *, as_json: bool) -> None:
     for log in logs:
         if log["forked_at"] is not None:
             say(f"limen: {log['origin']} showed two trees of one size; both checkpoints: `limen witness fork {directory}`")
+
+
+@witness.command()
+@directory_argument
+@click.option("--url", required=True, help="Where this witness answers: its submission prefix.")
+@click.option("--log", "vkey", required=True, help="The key of the log that is to be witnessed, or a file that holds it.")
+def policy(directory: Path, url: str, vkey: str) -> None:
+    """Print a tlog-policy that asks for this witness alone: whoever runs the log starts from it."""
+    from limen.formats.note import Verifier
+
+    lines = _policy_lines(_opened(directory), url)
+    names = [line.split()[1] for line in lines]
+    click.echo(f"log {Verifier.from_vkey(text_or_content(vkey)).vkey}")
+    for line in lines:
+        click.echo(line)
+    # Two keys of one witness are one witness: either will do.
+    quorum = names[0].removesuffix("-ed25519")
+    if len(names) > 1:
+        click.echo(f"group {quorum} any {' '.join(names)}")
+    click.echo(f"quorum {quorum}")
 
 
 @witness.command()

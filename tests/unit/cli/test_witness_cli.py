@@ -64,6 +64,19 @@ def test_a_log_is_added_by_key_or_by_file_and_shown(limen, tmp_path):
     assert "never" in limen("witness", "list", tmp_path / "w")[1]
 
 
+@pytest.mark.parametrize(("more", "witnesses"), [((), 2), (("--ed25519-only",), 1)])
+def test_it_prints_a_policy_that_asks_for_it_alone(limen, tmp_path, more, witnesses):
+    limen("witness", "init", tmp_path / "w", "--name", "witness.example/w1", *more)
+
+    policy = tlogpolicy.Policy.read(
+        limen("witness", "policy", tmp_path / "w", "--url", "http://127.0.0.1:1", "--log", LOG.vkey)[1]
+    )
+
+    assert len(policy.witnesses) == witnesses
+    assert all(policy.satisfied_by({name}) for name in policy.witnesses)
+    assert not policy.satisfied_by(set())
+
+
 def test_a_fork_is_shown_as_two_signed_checkpoints(limen, tmp_path):
     limen("witness", "init", tmp_path / "w", "--name", "w.example")
     limen("witness", "add", tmp_path / "w", LOG.vkey)
