@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from limen.windows import Part
 
 log = structlog.get_logger("limen")
+COUNTED_S: Final = 60
 
 CONTENT_TYPES: Final[dict[Media, str]] = {
     "jsonl": "application/x-ndjson",
@@ -50,6 +51,14 @@ GATEWAY: Final = "limen"  # whose key seals the side records that are nobody's p
 COPIES_KEPT = 4096
 NETWORKS_KEPT = 65_536
 OPENS_BYTES = frozenset({200, 206})
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """Level L2: in these projects an access waits for the witnesses; `serve` says whether it goes ahead without them."""
+
+    projects: frozenset[str] = frozenset()
+    serve: bool = False
 
 
 @dataclass(slots=True)
@@ -66,10 +75,12 @@ class Custody:
     blobs: Blobs
     drops: Drops
     clock: Clock
+    quorum: Quorum = Quorum()
     windows: Windows = field(default_factory=Windows)
     _copies: OrderedDict[tuple[str, str, int, str], Copy] = field(default_factory=OrderedDict)
     _networks: OrderedDict[str, Client] = field(default_factory=OrderedDict)
     _unresolved: int = 0
+    _unwitnessed: int = 0
     _counted_at: int = 0
     _open: dict[int, None] = field(default_factory=dict)  # intents whose outcome is not written yet, oldest first
 
@@ -209,7 +220,19 @@ class Custody:
             raise
         if kind == "access.intent" and (fields.keys() & {"span", "run"} or fields["action"] == Action.WRITE.value):
             self._open[receipt.index] = None
+        if kind == "access.intent" and session.project in self.quorum.projects:
+            await self._witnessed(receipt, session)
         return receipt
+
+    async def _witnessed(self, receipt: Receipt, session: Session) -> None:
+        """Wait for the witnesses' quorum. Without it LedgerUnavailable, or, if so configured, go ahead and count that."""
+        try:
+            await self.ledger.witnessed(receipt.index + 1)
+        except LedgerUnavailable:
+            if not self.quorum.serve:
+                self.outcome(receipt.index, session, end="failed", sent=0)
+                raise
+            self._unwitnessed += 1
 
     def forget_networks(self) -> None:
         """Drop the addresses that sessions were last seen under. Each is recorded once more when it is seen again."""
@@ -295,20 +318,24 @@ class Custody:
         log.info("no session", step=getattr(error, "step", ""), why=str(error))
         self._unresolved += 1
 
-    async def count_unresolved(self) -> None:
-        """Write one entry for all requests without a session since the last; at most one a minute."""
+    async def write_counts(self) -> None:
+        """Write how many requests proved no session, and how many went unwitnessed, since the last time; once a minute."""
         now = self.clock.now()
-        if self._unresolved and now >= self._counted_at + 60:
-            count, self._unresolved, self._counted_at = self._unresolved, 0, now
-            entry, _ = self.scribe.write("access.unresolved", {"count": count}, None)
-            await self.ledger.append(entry)
+        if now < self._counted_at + COUNTED_S or not (self._unresolved or self._unwitnessed):
+            return
+        self._counted_at = now
+        counts = {"access.unresolved": self._unresolved, "access.unwitnessed": self._unwitnessed}
+        self._unresolved = self._unwitnessed = 0
+        written = [self.scribe.write(kind, {"count": count}, None) for kind, count in counts.items() if count]
+        await self.ledger.append_all(written)
 
-    async def settle(self, index: int, session: Session, *, end: str, sent: int, digest: str) -> None:
+    async def settle(self, index: int, session: Session, *, end: str, sent: int, digest: str) -> Receipt:
         """Write how an upload ended, durably: the digest of what was taken is the writer's proof that it arrived."""
         fields = {"of": index, "session": session.id, "end": end, "sent": sent, "digest": digest}
         entry, _ = self.scribe.write("access.outcome", fields, None)
-        await self.ledger.append(entry)
+        receipt = await self.ledger.append(entry)
         self._open.pop(index, None)  # only now: until it is durable, a restart must find the intent open
+        return receipt
 
     async def refuse(
         self,

@@ -83,8 +83,8 @@ class Reception:
             await self.abort("failed")
             raise
         self._forget()
-        await custody.settle(self.receipt.index, self.session, end="complete", sent=length, digest=digest)
-        return Stored(self.path, length, etag, digest, self.receipt.index)
+        receipt = await custody.settle(self.receipt.index, self.session, end="complete", sent=length, digest=digest)
+        return Stored(self.path, length, etag, digest, self.receipt.index, receipt)
 
     async def abort(self, end: str = "aborted") -> None:
         """Keep nothing; the outcome says how it ended."""

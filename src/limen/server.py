@@ -24,7 +24,7 @@ from limen.clock import Clock
 from limen.config import REGION, Config, storage_account
 from limen.control import ControlSocket
 from limen.core.errors import Invalid, LimenError
-from limen.custody import Custody
+from limen.custody import Custody, Quorum
 from limen.directory import secret, take_lock
 from limen.doors.log.app import LogDoor
 from limen.doors.s3.app import S3Door
@@ -120,6 +120,7 @@ class Gateway:
             blobs=blobs,
             drops=Drops(data),
             clock=clock,
+            quorum=Quorum(frozenset(config.ledger.witnessed_projects), serve=config.ledger.without_quorum == "serve"),
         )
         authority = Authority(custody, data=data, random=os.urandom, contact=config.server.contact)
         standing = Standing.of(data / NOTE, ledger, now=clock.now())
@@ -254,7 +255,7 @@ async def _keep_house(gateway: Gateway) -> None:
         await asyncio.sleep(1)
         with contextlib.suppress(Exception):
             await gateway.authority.log_unlogged()
-            await gateway.custody.count_unresolved()
+            await gateway.custody.write_counts()
             if gateway.custody.catalog.unswept:
                 await sweep(gateway.custody)
             await gateway.retention.keep()

@@ -11,6 +11,7 @@ from limen.config import Config, Server
 from limen.core.errors import Conflict, Denied, LedgerUnavailable, NotFound, Paused, SessionEnded
 from limen.core.events import decode
 from limen.core.types import Action, Span
+from limen.custody import Quorum
 from limen.server import Gateway
 
 KEY = "orchid-sft-v3/sft.jsonl"
@@ -284,5 +285,68 @@ def test_somebody_essential_goes_on_during_a_pause(in_gateway):
         assert (await fetch(gateway, session))[0]
         with pytest.raises(Paused):
             await fetch(gateway, other)
+
+    in_gateway(body)
+
+
+QUORUM = Quorum(frozenset({"orchid"}))
+
+
+def without_witnesses(gateway, quorum):
+    """A gateway that waits for witnesses, and none answers."""
+    gateway.custody.quorum = quorum
+
+    async def nobody(size):
+        raise LedgerUnavailable(f"the quorum has not cosigned {size} entries")
+
+    gateway.custody.ledger.witnessed = nobody
+
+
+def test_in_a_witnessed_project_no_access_goes_ahead_without_the_quorum(in_gateway):
+    async def body(gateway):
+        without_witnesses(gateway, QUORUM)
+        session = await a_session(gateway, "q03")
+        for _ in range(2):  # the second must not slip in under the first's window
+            with pytest.raises(LedgerUnavailable, match="quorum"):
+                await fetch(gateway, session)
+        with pytest.raises(LedgerUnavailable):
+            await gateway.access.list(session, prefix="", client=DESK)
+        with pytest.raises(LedgerUnavailable):
+            await gateway.access.accept(session, "quill-assessments/a", length=1, client=DESK)
+        await gateway.custody.ledger.flush()
+        assert newest(gateway, "access.outcome")["sent"] == 0
+        assert not gateway.custody._open
+
+    in_gateway(body)
+
+
+def test_it_goes_ahead_when_the_quorum_stands_and_in_projects_that_need_none(in_gateway):
+    """The control: what refuses above is the missing quorum, and nothing else."""
+
+    async def body(gateway):
+        session = await a_session(gateway, "q03")
+        asked = []
+
+        async def stands(size):
+            asked.append(size)
+
+        gateway.custody.quorum = QUORUM
+        gateway.custody.ledger.witnessed = stands
+        _, delivery = await fetch(gateway, session)
+        assert asked == [delivery.receipt.index + 1]
+        without_witnesses(gateway, Quorum(frozenset({"helio"})))
+        await fetch(gateway, session, lambda copy, at: Span(206, 0, 10))
+
+    in_gateway(body)
+
+
+def test_where_it_is_configured_so_an_access_goes_ahead_unwitnessed_and_is_counted(in_gateway):
+    async def body(gateway):
+        without_witnesses(gateway, Quorum(frozenset({"orchid"}), serve=True))
+        session = await a_session(gateway, "q03")
+        await fetch(gateway, session)
+        await gateway.access.list(session, prefix="", client=DESK)
+        await gateway.custody.write_counts()
+        assert newest(gateway, "access.unwitnessed")["count"] == 2
 
     in_gateway(body)

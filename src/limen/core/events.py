@@ -36,6 +36,7 @@ KINDS: Final = frozenset(
         "access.outcome",
         "access.refusal",
         "access.unresolved",  # one a minute at most: how many requests proved no session
+        "access.unwitnessed",  # likewise: how many went ahead without the witnesses' quorum, as configured
         # authority: entries first, then the control tables
         "vendor.add",
         "person.add",

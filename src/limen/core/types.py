@@ -286,10 +286,14 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An object that a drop box has taken and made durable. `sha256` is of its bytes; `entry` covers it."""
+    """An object that a drop box has taken and made durable. `sha256` is of its bytes; `entry` covers it.
+
+    The receipt is of the outcome, which names the digest: its writer's proof that it arrived.
+    """
 
     path: str
     length: int
     etag: str
     sha256: str
     entry: int
+    receipt: Receipt

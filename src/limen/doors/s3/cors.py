@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 METHODS: Final = "GET, HEAD, PUT, POST, DELETE"
 EXPOSED: Final = (
     "etag, content-range, content-length, last-modified, x-amz-request-id,"
-    " x-amz-checksum-crc64nvme, x-limen-entry, x-limen-reason"
+    " x-amz-checksum-crc64nvme, x-limen-entry, x-limen-receipt, x-limen-reason"
 )
 
 

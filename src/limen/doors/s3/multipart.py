@@ -12,7 +12,7 @@ from limen.core.errors import Conflict, Invalid, NotFound, PreconditionFailed, U
 from limen.doors.s3.body import Body, document
 from limen.doors.s3.call import MAX_KEYS
 from limen.doors.s3.errors import InvalidPart, InvalidPartOrder, NoSuchUpload
-from limen.doors.s3.reply import Reply, header, iso_date, xml
+from limen.doors.s3.reply import Reply, header, iso_date, receipt_headers, xml
 from limen.doors.s3.writing import absent_only, check_options, content_type, kept, take
 from limen.formats import checksums, s3uri, s3xml
 
@@ -97,7 +97,7 @@ async def complete(access: Access, call: Call) -> Reply:
         *((f"Checksum{kind.upper()}", value) for kind, value in verified.items()),
     ]
     reply = xml("CompleteMultipartUploadResult", content)
-    reply.headers.append(header("x-limen-entry", str(stored.entry)))
+    reply.headers += receipt_headers(stored.entry, stored.receipt)
     return reply
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from limen.core.errors import Invalid, PreconditionFailed
 from limen.core.types import Action, Span
 from limen.doors.s3.errors import RangeNotSatisfiable
-from limen.doors.s3.reply import Reply, header, http_date, iso_date, refusal, xml
+from limen.doors.s3.reply import Reply, header, http_date, iso_date, receipt_headers, refusal, xml
 from limen.formats import httprange
 
 if TYPE_CHECKING:
@@ -127,11 +127,11 @@ def _overrides(call: Call) -> Headers:
 def _represent(call: Call, delivery: Delivery, overrides: Headers) -> Reply:
     """Status and headers of a delivery; and the words of a 412 or 416."""
     copy, span = delivery.copy, delivery.span
-    entry = header("x-limen-entry", str(delivery.receipt.index))
+    receipt = receipt_headers(delivery.receipt.index, delivery.receipt)
     if span.status == httprange.PRECONDITION_FAILED:
         condition = "If-Match" if "if-match" in call.headers else "If-Unmodified-Since"
         reply = refusal(PreconditionFailed(condition), resource=call.key, request_id=call.request_id)
-        reply.headers.append(entry)
+        reply.headers += receipt
         return reply
     if span.status == httprange.NOT_SATISFIABLE:
         reply = refusal(
@@ -139,12 +139,12 @@ def _represent(call: Call, delivery: Delivery, overrides: Headers) -> Reply:
             resource=call.key,
             request_id=call.request_id,
         )
-        reply.headers += [entry, header("content-range", f"bytes */{copy.length}")]
+        reply.headers += [*receipt, header("content-range", f"bytes */{copy.length}")]
         return reply
     headers = [
         header("etag", f'"{copy.etag}"'),
         header("last-modified", http_date(delivery.modified_at)),
-        entry,
+        *receipt,
     ]
     if span.status == httprange.NOT_MODIFIED:
         return Reply(span.status, headers)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from limen.core.errors import LedgerUnavailable, LimenError
 from limen.doors.s3 import errors
+from limen.formats import receipt as receipts
 from limen.formats import s3xml, sigv4
 
 if TYPE_CHECKING:
     from limen.access import Delivery
+    from limen.core.types import Receipt
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -49,6 +51,11 @@ def refusal(error: LimenError | None, *, resource: str, request_id: str) -> Repl
 def header(name: str, value: str) -> tuple[bytes, bytes]:
     """One header line; what a header can't hold becomes `?`, so that no stored text can end a line early."""
     return name.encode("latin-1"), _CONTROL.sub("?", value).encode("latin-1", "replace")
+
+
+def receipt_headers(entry: int, receipt: Receipt) -> Headers:
+    """Which entry covers this, and a receipt to hold against the log later."""
+    return [header("x-limen-entry", str(entry)), (b"x-limen-receipt", receipts.header(receipt).encode())]
 
 
 def http_date(seconds: int) -> str:

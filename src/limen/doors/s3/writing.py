@@ -23,7 +23,7 @@ from limen.core.errors import (
 from limen.doors.s3 import errors
 from limen.doors.s3.body import Body, document
 from limen.doors.s3.call import MAX_KEYS
-from limen.doors.s3.reply import Reply, header, xml
+from limen.doors.s3.reply import Reply, header, receipt_headers, xml
 from limen.formats import s3uri, s3xml
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ async def take(call: Call, body: Body, reception: Reception, *, only_if_absent: 
 
 def kept(stored: Stored, checksums: dict[str, str]) -> Reply:
     """The answer to what was stored: its ETag, its entry, and the checksums that were verified."""
-    headers = [header("etag", f'"{stored.etag}"'), header("x-limen-entry", str(stored.entry))]
+    headers = [header("etag", f'"{stored.etag}"'), *receipt_headers(stored.entry, stored.receipt)]
     headers += [header(f"x-amz-checksum-{kind}", value) for kind, value in checksums.items()]
     if checksums:
         headers.append((b"x-amz-checksum-type", b"FULL_OBJECT"))

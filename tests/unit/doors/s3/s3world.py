@@ -163,7 +163,7 @@ class World:
         self.calls.append((name, *what))
         if self.raises is not None:
             raise self.raises
-        return Receipt(len(self.calls), b"", Checkpoint("limen.test", len(self.calls), b"", b""))
+        return Receipt(len(self.calls), bytes(32), Checkpoint("limen.test", len(self.calls), b"", b""))
 
     async def open(self, session, path, *, action, choose, client):
         receipt = self._note("open", action.value, path)
@@ -187,9 +187,9 @@ class World:
         self._note("elsewhere", project, path, action.value)
         raise NotFound(project)
 
-    def _stored(self, path, content, entry):
+    def _stored(self, path, content, receipt):
         etag = hashlib.md5(content).hexdigest()
-        return Stored(path, len(content), etag, hashlib.sha256(content).hexdigest(), entry)
+        return Stored(path, len(content), etag, hashlib.sha256(content).hexdigest(), receipt.index, receipt)
 
     async def accept(self, session, path, *, length, client, content_type="application/octet-stream"):
         receipt = self._note("accept", path, length)
@@ -199,7 +199,7 @@ class World:
         def keep(content, only_if_absent, checksums):
             if only_if_absent and path in self.drop:
                 raise Conflict(f"{path} is there already")
-            stored = self._stored(path, content, receipt.index)
+            stored = self._stored(path, content, receipt)
             self.drop[path] = Copy(content, etag=stored.etag, content_type=content_type)
             return stored
 
@@ -233,7 +233,7 @@ class World:
         upload = self._upload(upload_id, path)
 
         def keep(content, only_if_absent, checksums):
-            stored = self._stored(path, content, receipt.index)
+            stored = self._stored(path, content, receipt)
             upload.parts[number] = SimpleNamespace(
                 length=len(content), etag=stored.etag, checksums=checksums, stored_at=MODIFIED_AT, content=content
             )
@@ -257,10 +257,10 @@ class World:
             if number not in upload.parts or upload.parts[number].etag != etag:
                 raise Invalid("ETag", f"part {number} was not uploaded with that ETag")
         content = b"".join(upload.parts[number].content for number in numbers)
-        stored = self._stored(path, content, receipt.index)
+        stored = self._stored(path, content, receipt)
         self.drop[path] = Copy(content, etag=f"{stored.etag}-{len(parts)}")
         del self.uploads_open[upload_id]
-        return Stored(path, len(content), f"{stored.etag}-{len(parts)}", stored.sha256, receipt.index)
+        return Stored(path, len(content), f"{stored.etag}-{len(parts)}", stored.sha256, receipt.index, receipt)
 
     async def abandon(self, session, upload_id, path, *, client):
         self._note("abandon", path)

@@ -9,6 +9,7 @@ from s3world import HOST, MODIFIED_AT, Copy, key_target
 
 from limen.core.errors import Denied, LedgerUnavailable, OverQuota, Paused, TamperDetected
 from limen.doors.s3 import app
+from limen.formats import receipt as receipts
 
 OBJECT = "/orchid/sft/a.jsonl"
 PAUSED = Paused(subject="vendor/quillwork", since="2026-03-27T09:00:00Z", contact="security@lab.example", reason="LiteLLM breach")
@@ -20,6 +21,7 @@ def test_an_object_is_read_whole_with_the_entry_that_covers_it(world):
     assert (answer.status, answer.body, answer.complete) == (200, world.objects["sft/a.jsonl"].content, True)
     assert world.calls == [("open", "read", "sft/a.jsonl")]
     assert answer.headers["x-limen-entry"] == "1"
+    assert receipts.decode(answer.headers["x-limen-receipt"]).index == 1
     assert answer.headers["etag"] == '"0123456789abcdef0123456789abcdef-1"'
     assert answer.headers["last-modified"] == "Thu, 09 Oct 2025 08:53:20 GMT"
     assert answer.headers["accept-ranges"] == "bytes"
@@ -32,7 +34,7 @@ def test_head_says_what_get_would_without_a_byte(world):
     head, get = world.ask("HEAD", OBJECT), world.ask("GET", OBJECT)
 
     assert head.body == b""
-    differing = {"x-amz-request-id", "x-limen-entry"}
+    differing = {"x-amz-request-id", "x-limen-entry", "x-limen-receipt"}
     assert {k: v for k, v in head.headers.items() if k not in differing} == {
         k: v for k, v in get.headers.items() if k not in differing
     }
