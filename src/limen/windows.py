@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from limen.core.types import Receipt, Session, Shard, Span, Version
 
-MOST_RANGES: Final = 256  # different ranges that one outcome can name
+MOST_RANGES: Final = 512  # different ranges that one outcome can name
 MOST_SHARDS: Final = 256  # in one run
 RUNS_KEPT: Final = 256
 _WORST_FIRST: Final = ("cut", "failed", "aborted", "complete")
@@ -54,10 +54,15 @@ class Window:
 
     def holds(self, shard: str, span: Span, now_us: int) -> bool:
         """Whether a read of this span, now, is covered."""
-        if self.closed or not self.opened_us <= now_us < self.until_us or len(self._handed) + self._reading >= MOST_RANGES:
+        if self.closed or self.full or not self.opened_us <= now_us < self.until_us:
             return False
         part = self.parts.get(shard)
         return part is not None and part.start <= span.start and span.end <= part.end
+
+    @property
+    def full(self) -> bool:
+        """Whether one more read might be one range more than its outcome can name."""
+        return len(self._handed) + self._reading >= MOST_RANGES
 
     def enter(self) -> None:
         """Begin a read: from now on the outcome waits for it."""
@@ -127,9 +132,12 @@ class Windows:
 
     def find(self, session: Session, version: Version, shard: str, span: Span, *, now_us: int) -> Window | None:
         """An open window that covers this read, if there is one."""
-        for window in self._by_shard.get((session.id, version.asset, version.number, shard), ()):
+        some = self._by_shard.get((session.id, version.asset, version.number, shard), ())
+        for window in some:
             if window.holds(shard, span, now_us):
                 return window
+        for window in [window for window in some if window.full]:
+            self.close(window)
         return None
 
     def bounds(
