@@ -2,7 +2,8 @@
 
 4 KiB ranged GETs at 1, 16, 64 and 256 connections, and whole 64 MiB GETs on one connection, against:
 
-    limen                   a real gateway over HTTP; every GET waits for its durable entry
+    limen                   a real gateway over HTTP; every GET is covered by a durable entry, of its own or of its window
+    limen, no window        the same gateway, an asset of a tier without read windows: every GET waits for an entry of its own
     limen, no ledger        the same code, whose appends answer at once (unlogged.py)
     nginx                   static files, sendfile, no access log, no signatures checked
     rclone serve s3         signed requests; ETag hashes off, or each GET would read the whole object to hash it; and once
@@ -50,6 +51,16 @@ LARGE = 64 * MIB
 CONNECTIONS = (1, 16, 64, 256)
 PLACES = 256  # distinct ranges
 RECORD = 131  # bytes that a recipient is served for one of the simulator's records, about: half of them are theirs
+EACH = {
+    "tier": [{
+        "name": "each", "granted_by": ["owner"], "session_s": 3600, "hardware_key": False, "window_bytes": 0, "window_s": 0,
+    }],
+    "asset": [{"id": "orchid-each", "project": "orchid", "class": "training", "tier": "each"}],
+    "grant": [{
+        "holder": "quillwork/q03", "project": "orchid", "assets": ["orchid-each"], "actions": ["read", "head", "list"],
+        "granted_by": "lab/mira", "expires": "2036-01-01",
+    }],
+}  # fmt: skip
 NGINX = """
 daemon off; worker_processes 2; pid nginx.pid; error_log error.log; {user}
 events {{ worker_connections 1024; }}
@@ -234,6 +245,9 @@ def main() -> None:
         directory = Path(name)
         blob = random.Random(2).randbytes(LARGE)
         world = World.make(directory, sft=records(count), blob=blob)
+        (directory / "each.json").write_text(json.dumps(EACH))
+        world.limen("import", str(directory / "each.json"))
+        world.limen("asset", "register", "orchid-each", str(directory / "blob.bin"), "--unmarked")
         stack.callback(world.stop)
         someone = world.serve().login("q03")
         world.stop()
@@ -262,9 +276,11 @@ def main() -> None:
             "blob": ("/orchid/orchid-blob/blob.bin", LARGE, blob),
             "sft": ("/orchid/orchid-sft-v3/sft.jsonl", marked, None),
         }
+        each = {"blob": ("/orchid/orchid-each/blob.bin", LARGE, blob)}
         theirs = {"blob": ("/bench/blob.bin", LARGE, blob)}
         targets = {
             "limen": Target("limen", world.port, someone.credentials, ours),
+            "each": Target("limen, no window", world.port, someone.credentials, each),
             "unlogged": Target("limen, no ledger", unlogged.port, someone.credentials, ours),
             "nginx": Target("nginx", nginx_port, None, theirs),
             "rclone": Target("rclone serve s3", rclone_port, keys, theirs),
