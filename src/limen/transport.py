@@ -3,6 +3,8 @@
 ASGI shows an application no transport. A pause must cut a stalled reader too, so each request's scope carries
 `extensions["limen.abort"]`: a call that discards what was not sent and resets the connection. The send buffer is kept
 small (256 KiB) and lingering is off, so that what the kernel still holds at a cut is bounded and is not delivered late.
+
+A response's head waits for the first bytes of its body: one segment instead of two is a fifth of what a small read costs.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     import asyncio
 
 SEND_BUFFER = 256 * 1024
+JOINED_AT_MOST = 64 * 1024  # a longer body is not copied for the sake of its head
+_CONTINUE = b"HTTP/1.1 100 "
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # l_onoff, l_linger
 
 
@@ -36,6 +40,8 @@ class CuttableProtocol(HttpToolsProtocol):
         extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
         extensions["limen.abort"] = self.cut
         super().on_headers_complete()
+        if self.scope["method"] != "HEAD":  # whose answer has no body to wait for
+            self.cycle.transport = HeadWithBody(self.transport)  # type: ignore[assignment]
 
     def cut(self) -> None:
         """Reset the connection: nothing that is still buffered here or in the kernel is delivered."""
@@ -46,3 +52,36 @@ class CuttableProtocol(HttpToolsProtocol):
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         transport.abort()
+
+
+class HeadWithBody:
+    """One response's transport: keeps the head back until the body's first write, or the close."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+        self._begun = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send; the first of a response goes with the second."""
+        if self._head is not None:
+            head, self._head = self._head, None
+            if len(data) <= JOINED_AT_MOST:
+                data = b"".join((head, data))
+            else:
+                self._transport.write(head)
+        elif not self._begun and not data[: len(_CONTINUE)] == _CONTINUE:
+            self._begun, self._head = True, bytes(data)
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what was kept back, then close."""
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.write(head)
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection is closed, or about to be."""
+        return self._transport.is_closing()
