@@ -21,7 +21,8 @@ from limen.formats.merkle import HASH_BYTES, Frontier, leaf_hash, root_of
 from limen.ledger.places import Directory
 from limen.ledger.scan import Scan
 from limen.ledger.scribe import NONCE_BYTES, side_ref
-from limen.ledger.survey import BUNDLES, ROWS, TILES, Files, Survey, block_root, split_bundle
+from limen.ledger.sealed import split_bundle
+from limen.ledger.survey import BUNDLES, ROWS, TILES, Files, Survey, block_root
 from limen.ledger.truth import Copy, Peaks, Verdict, composed, first_disagreement, judge
 from limen.verify.published import CHECKPOINT, VKEY
 
@@ -224,6 +225,17 @@ class Examination:
             if table == "side" or self.head is None or self.head.signed is not None:
                 self._find("rows", f"a row of table {table} lies at {index}, outside the log of {self.size} entries", index)
 
+    def _seals(self) -> None:
+        """Each sealed bundle's root, as the database keeps it, is the proven one."""
+        for number in range(self.scan.seam // tiles.WIDTH):
+            start = number * tiles.WIDTH
+            proven = self.proven.hash(start, start + tiles.WIDTH)
+            at, root = self.scan.seals.get(number, (None, None))
+            if proven is not None and (root != proven or not isinstance(at, int)):
+                what = f"the database does not know sealed bundle {number} as it is proven"
+                self._find("sealed", what, start, derived=True)
+                return
+
     def _frontier(self) -> Frontier | None:
         head = self.head
         if head is None or head.signed is None:
@@ -238,6 +250,7 @@ class Examination:
 
     def _beside_the_entries(self) -> None:
         self._head()
+        self._seals()
         self._times()
         rows_are_sound = not self.verdict.bad[ROWS] and not self.verdict.unknown
         for index in list(self.survey.open_intents)[: int(rows_are_sound)]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from limen.core.errors import LedgerUnavailable, TamperDetected
 from limen.core.events import MAX_ENTRY
+from limen.formats.tiles import WIDTH
 from limen.ledger.asking import DurableLog, range_hash_of
 from limen.ledger.cosigning import Cosigning, Unwitnessed
 from limen.ledger.guard import Unguarded
@@ -20,6 +21,7 @@ from limen.ledger.patience import Patience
 from limen.ledger.places import Directory
 from limen.ledger.publisher import Publisher
 from limen.ledger.receipts import check
+from limen.ledger.sealed import prepare
 from limen.ledger.sequencer import Request, Sequencer
 from limen.ledger.sqlite import SqliteStore
 from limen.verify.published import Published
@@ -243,6 +245,21 @@ class Ledger:
             if await asyncio.wrap_future(self._sequencer.chore(methodcaller("forget"))):
                 return True
         return False
+
+    async def seal(self, below: int) -> tuple[int, int]:
+        """Move full, published bundles of entries below an index out of the database, a few between two commits.
+
+        The first and the next index of what was moved now. Never past the low water, and the tail stays. TamperDetected if
+        database, bundles and the published root do not agree. What was moved before an error stays moved.
+        """
+        await self.flush()
+        head, start = self._sequencer.head, await asyncio.to_thread(self._store.sealed)
+        end, below = start, min(below, head.low_water, head.size - 1)
+        ready = prepare(self._store, self._log, self._verifier, below=below)
+        while (seals := await asyncio.to_thread(next, ready, None)) is not None:
+            await asyncio.wrap_future(self._sequencer.chore(methodcaller("seal", seals)))
+            end = (seals[-1].number + 1) * WIDTH
+        return start, end
 
     async def close(self) -> None:
         """Commit and publish what is queued, and close the database. Nothing may be appended afterwards."""

@@ -13,11 +13,14 @@ import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.core.errors import TamperDetected
-from limen.formats.merkle import Frontier, leaf_hash
+from limen.formats.merkle import Frontier, leaf_hash, root_of
+from limen.formats.tiles import WIDTH
 from limen.ledger.examination import DATABASE, PUBLISHED
 from limen.ledger.places import Directory, fsync
 from limen.ledger.publisher import Publisher
+from limen.ledger.sealed import write_sealed
 from limen.ledger.sqlite import SqliteStore
+from limen.ledger.survey import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +38,7 @@ VALUES (:origin, :size, :root, :frontier, :note, :low_water, :committed_at)
 ON CONFLICT (origin) DO UPDATE SET size = excluded.size, root = excluded.root, frontier = excluded.frontier,
     note = excluded.note, low_water = excluded.low_water, committed_at = excluded.committed_at
 """
+_SEAL: Final = "INSERT INTO sealed (number, committed_at, root) VALUES (?, ?, ?)"
 _ENTRY: Final = "INSERT INTO entry (idx, committed_at, raw) VALUES (?, ?, ?)"
 
 
@@ -58,7 +62,13 @@ def mend(found: Examination) -> list[str]:
     if why := can_mend(found):
         raise TamperDetected(f"nothing was mended: {why}", index=-1 if found.first_bad is None else found.first_bad)
     done = []
-    if not found.only_derived:
+    bad = found.verdict.bad[ROWS]
+    if bad and bad[0] < found.scan.seam:
+        done.append(_reseal(found))
+    if any(finding.part == "sealed" for finding in found.findings):
+        _write_seals(found.directory / DATABASE, found)
+        done.append("the roots of sealed bundles were written again")
+    if not (found.only_derived or _only_sealed(found)):
         done.append(_rebuild(found))
     elif any(finding.part == "head" for finding in found.findings):
         _write_head(found.directory / DATABASE, _head(found, _frontier(found)))
@@ -85,6 +95,55 @@ def _unexpected(why: TamperDetected) -> None:
     raise why
 
 
+# --- sealed bundles
+
+
+def _only_sealed(found: Examination) -> bool:
+    """Whether what is bad and can't be made again lies in sealed bundles alone."""
+    bad = found.verdict.bad[ROWS]
+    return bool(bad) and bad[-1] < found.scan.seam and sum(not finding.derived for finding in found.findings) == 1
+
+
+def _reseal(found: Examination) -> str:
+    """Write the sealed bundles that have a bad entry anew, each only if it makes its proven root."""
+    restored = found.restorable() or {}
+    numbers = sorted({index // WIDTH for index in found.verdict.bad[ROWS] if index < found.scan.seam})
+    whole = []
+    for number in numbers:
+        start = number * WIDTH
+        held = {index: row[1] for _, rows in found.scan.rows(start, start + WIDTH) for index, row in rows.items()}
+        entries = [restored.get(index, held.get(index)) for index in range(start, start + WIDTH)]
+        sound = [raw for raw in entries if isinstance(raw, bytes)]
+        if root_of([leaf_hash(raw) for raw in sound]) != found.proven.hash(start, start + WIDTH):
+            raise TamperDetected(f"sealed bundle {number} can't be restored; nothing was changed", index=start)
+        whole.append((number, sound))
+    for number, sound in whole:
+        write_sealed(found.directory / DATABASE, number, sound)
+    return f"{len(numbers)} sealed bundles were restored from published ones"
+
+
+def _seal_rows(found: Examination) -> Iterator[tuple[int, int, bytes]]:
+    """The table of sealed bundles, with proven roots."""
+    time = 0
+    for number in range(found.scan.seam // WIDTH):
+        at = found.scan.seals.get(number, (None, None))[0]
+        time = at if isinstance(at, int) and at >= time else time
+        root = found.proven.hash(number * WIDTH, (number + 1) * WIDTH)
+        if root is None:
+            raise TamperDetected(f"sealed bundle {number} can't be proven; nothing was changed", index=number * WIDTH)
+        yield number, time, root
+
+
+def _write_seals(database: Path, found: Examination) -> None:
+    rows = list(_seal_rows(found))
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("DELETE FROM sealed")
+        connection.executemany(_SEAL, rows)
+        connection.execute("COMMIT")
+
+
 # --- the database
 
 
@@ -100,7 +159,8 @@ def _rebuild(found: Examination) -> str:
         connection.execute("BEGIN")
         for rows in _sound_rows(found, restored):
             frontier = frontier.extended(leaf_hash(raw) for _, _, raw in rows)
-            connection.executemany(_ENTRY, rows)
+            connection.executemany(_ENTRY, [row for row in rows if row[0] >= found.scan.seam])
+        connection.executemany(_SEAL, _seal_rows(found))
         head = _head(found, frontier)
         for start in range(0, found.size, 4096):
             sides = found.scan.sides(start, min(start + 4096, found.size))

@@ -15,6 +15,8 @@ from limen.core.errors import Invalid, LedgerUnavailable
 from limen.core.types import Checkpoint
 from limen.formats import checkpoint as checkpoints
 from limen.formats import note
+from limen.formats.tiles import WIDTH
+from limen.ledger.sealed import bundle_path, split_bundle
 from limen.ledger.sqlite import open_to_read
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ RUN: Final = 4096
 _ROWS: Final = "SELECT idx, committed_at, raw FROM entry WHERE idx >= :start AND idx < :end ORDER BY idx"
 _ROW: Final = "SELECT idx, committed_at, raw FROM entry WHERE idx = :start AND :end"
 _SIDES: Final = "SELECT idx, class, raw FROM side WHERE idx >= :start AND idx < :end ORDER BY idx, class"
+_SEALS: Final = "SELECT number, committed_at, root FROM sealed"
 _OUTSIDE: Final = """
 SELECT (SELECT min(idx) FROM entry), (SELECT max(idx) FROM entry), (SELECT min(idx) FROM side), (SELECT max(idx) FROM side)
 """
@@ -53,8 +56,10 @@ class RawHead:
 class Scan:
     """One snapshot of a database. `errors` are the indexes that could not be read so far, with SQLite's words."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
+        self._path = path
+        self.seals: dict[int, tuple[Any, Any]] = {}  # number of a sealed bundle -> commit time and root, as they read
         self.errors: dict[int, str] = {}
         self.trouble: list[str] = []  # what could not be read, and is no entry
 
@@ -67,9 +72,11 @@ class Scan:
         except sqlite3.Error as e:
             raise LedgerUnavailable(f"{path} can't be opened: {e}") from e
         try:
-            scan = cls(connection)
+            scan = cls(connection, path)
             with contextlib.suppress(sqlite3.DatabaseError):  # of a file that is no database every read tells
                 connection.execute("BEGIN")
+                if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sealed'").fetchone():
+                    scan.seals = {row[0]: (row[1], row[2]) for row in connection.execute(_SEALS)}
             yield scan
         finally:
             connection.close()
@@ -97,7 +104,13 @@ class Scan:
             for table, last in past
             if isinstance(last, int) and last >= size
         ]
-        return [(table, index) for table, index in found if isinstance(index, int) and index < 0] + firsts
+        start = {"entry": self.seam, "side": 0}
+        return [(table, index) for table, index in found if isinstance(index, int) and index < start[table]] + firsts
+
+    @property
+    def seam(self) -> int:
+        """Entries below this index are in sealed bundles, not rows."""
+        return (max(self.seals, default=-1) + 1) * WIDTH
 
     def last(self) -> int:
         """The index of the last row; -1 if there is none, or it can't be told."""
@@ -105,9 +118,26 @@ class Scan:
         return last if isinstance(last, int) else -1
 
     def rows(self, start: int, end: int) -> Iterator[tuple[int, dict[int, Row]]]:
-        """The rows that read, in runs of RUN indexes, each with its first index; the last run ends at `end`."""
+        """The entries that read, in runs of RUN indexes, each with its first index; the last run ends at `end`."""
+        seam = self.seam
         for low in range(start, end, RUN):
-            yield low, {index: (at, raw) for index, at, raw in self._read(_ROWS, low, min(low + RUN, end))}
+            high = min(low + RUN, end)
+            found = dict(self._sealed(low, min(high, seam)))
+            if high > seam:
+                found |= {index: (at, raw) for index, at, raw in self._read(_ROWS, max(low, seam), high)}
+            yield low, found
+
+    def _sealed(self, start: int, end: int) -> Iterator[tuple[int, Row]]:
+        """Entries of sealed bundles, as far as they read. For commit time they have that of their bundle's first."""
+        for number in range(start // WIDTH, -(-end // WIDTH)):
+            try:
+                raw = bundle_path(self._path, number).read_bytes()
+            except OSError:
+                continue
+            at = next((self.seals[earlier][0] for earlier in range(number, -1, -1) if earlier in self.seals), 0)
+            for index, entry in enumerate(split_bundle(raw), number * WIDTH):
+                if start <= index < end:
+                    yield index, (at, entry)
 
     def sides(self, start: int, end: int) -> list[tuple[int, Any, Any]]:
         """Side records of a range that read."""

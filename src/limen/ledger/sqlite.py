@@ -12,13 +12,15 @@ import os
 import sqlite3
 import time
 from contextlib import closing
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from limen.core.errors import Conflict, Invalid, LedgerUnavailable, LimenError, TamperDetected
 from limen.core.types import Checkpoint
 from limen.formats.merkle import Frontier
+from limen.formats.tiles import WIDTH
+from limen.ledger.sealed import Seal, read_sealed, write_sealed
 from limen.ledger.store import Batch, Head
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ CREATE TABLE IF NOT EXISTS head (
     committed_at INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS entry (idx INTEGER PRIMARY KEY, committed_at INTEGER NOT NULL, raw BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS sealed (number INTEGER PRIMARY KEY, committed_at INTEGER NOT NULL, root BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS side (
     idx INTEGER NOT NULL, class TEXT NOT NULL, raw BLOB NOT NULL, PRIMARY KEY (idx, class)
 ) STRICT, WITHOUT ROWID;
@@ -72,6 +75,14 @@ SELECT idx, class, raw FROM side WHERE (idx, class) > (:start, :class) AND idx <
 _READ_SIDE_HEADS: Final = _READ_SIDES.replace("raw", "substr(raw, 1, 17)")  # store.HEAD_BYTES
 _READ_TIME: Final = "SELECT committed_at FROM entry WHERE idx = :idx"
 _READ_LAST: Final = "SELECT max(idx) FROM entry"
+_READ_SEAL: Final = "SELECT root FROM sealed WHERE number = :number"
+_READ_LAST_SEAL: Final = "SELECT max(number) FROM sealed"
+_READ_SEAL_BEFORE: Final = "SELECT max(number) FROM sealed WHERE committed_at < :at"
+_ADD_SEAL: Final = """
+INSERT INTO sealed (number, committed_at, root) SELECT :number, committed_at, :root FROM entry
+WHERE idx = :first AND :number = (SELECT coalesce(max(number) + 1, 0) FROM sealed)
+"""
+_DELETE_SEALED: Final = "DELETE FROM entry WHERE idx < :end AND :end <= (SELECT max(idx) FROM entry)"
 _BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -112,7 +123,31 @@ class SqliteStore:
 
     def entries(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
         """Committed entries, in short reads, so that a slow reader never holds the write-ahead log back."""
-        return self._pages(_READ_ENTRIES, start, end)
+        with _translated("read"), closing(_connect(self._path, self._reading)) as connection:
+            seam = _seam(connection)
+            while start < end:
+                if start < seam:
+                    block = self._sealed(connection, start // WIDTH)
+                    first = start - start % WIDTH
+                    yield from islice(enumerate(block, first), start - first, end - first)
+                    start = first + WIDTH
+                    continue
+                rows = connection.execute(_READ_ENTRIES, {"start": start, "end": end, "page": PAGE}).fetchall()
+                if (not rows or rows[0][0] != start) and start < (seam := _seam(connection)):
+                    continue  # it was sealed meanwhile
+                yield from rows
+                if len(rows) < PAGE:
+                    return
+                start = rows[-1][0] + 1
+
+    def put_sealed(self, number: int, entries: Sequence[bytes]) -> Seal:
+        """Write one bundle in the place of sealed ones, durably."""
+        return write_sealed(self._path, number, entries)
+
+    def sealed(self) -> int:
+        """Entries below this index are no rows any more but sealed bundles; a multiple of 256."""
+        with _translated("read"), closing(_connect(self._path, self._reading)) as connection:
+            return _seam(connection)
 
     def sides(self, start: int, end: int) -> Iterator[tuple[int, str, bytes]]:
         """Side records, in short reads."""
@@ -123,11 +158,16 @@ class SqliteStore:
         return self._side_pages(_READ_SIDE_HEADS, start, end)
 
     def first_since(self, at: int) -> int | None:
-        """Binary search: commit times never run backwards along the log."""
+        """Binary search: commit times never run backwards along the log. Of a sealed bundle only the first time is known."""
         with _translated("read"), closing(_connect(self._path, self._reading)) as connection:
+            connection.execute("BEGIN")  # one state: what is sealed meanwhile stays a row here
             last = connection.execute(_READ_LAST).fetchone()[0]
-            low, high = 0, 0 if last is None else last + 1
+            low, high = _seam(connection), 0 if last is None else last + 1
             end = high
+            first = connection.execute(_READ_TIME, {"idx": low}).fetchone() if low else None
+            if first is not None and first[0] >= at:
+                before = connection.execute(_READ_SEAL_BEFORE, {"at": at}).fetchone()[0]
+                return 0 if before is None else int(before) * WIDTH
             while low < high:
                 middle = (low + high) // 2
                 row = connection.execute(_READ_TIME, {"idx": middle}).fetchone()
@@ -144,14 +184,11 @@ class SqliteStore:
         with _translated("read the head"), closing(_connect(self._path, self._reading)) as connection:
             return _read_head(connection, self._origin)
 
-    def _pages(self, query: str, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-        with _translated("read"), closing(_connect(self._path, self._reading)) as connection:
-            while start < end:
-                rows = connection.execute(query, {"start": start, "end": end, "page": PAGE}).fetchall()
-                yield from rows
-                if len(rows) < PAGE:
-                    return
-                start = rows[-1][0] + 1
+    def _sealed(self, connection: sqlite3.Connection, number: int) -> list[bytes]:
+        row = connection.execute(_READ_SEAL, {"number": number}).fetchone()
+        if row is None:
+            raise TamperDetected(f"ledger.db does not know its sealed bundle {number}", index=number * WIDTH)
+        return read_sealed(self._path, Seal(number, row[0]))
 
     def _side_pages(self, query: str, start: int, end: int) -> Iterator[tuple[int, str, bytes]]:
         name = ""  # before every class
@@ -242,6 +279,28 @@ class SqliteWriter:
                     execute("ROLLBACK")
                 raise
 
+    def seal(self, seals: Sequence[Seal]) -> None:
+        """One transaction: the bundles' roots, and their rows gone. The rows must follow those that are sealed already."""
+        execute = self._connection.execute
+        with _translated("seal"):
+            execute("BEGIN IMMEDIATE")
+            try:
+                self._exchange_rows(seals)
+                execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    execute("ROLLBACK")
+                raise
+
+    def _exchange_rows(self, seals: Sequence[Seal]) -> None:
+        for seal in seals:
+            values = {"number": seal.number, "root": seal.root, "first": seal.number * WIDTH}
+            if self._connection.execute(_ADD_SEAL, values).rowcount != 1:
+                raise Conflict(f"bundle {seal.number} is not the next one to be sealed")
+        end = (seals[-1].number + 1) * WIDTH
+        if self._connection.execute(_DELETE_SEALED, {"end": end}).rowcount != len(seals) * WIDTH:
+            raise Conflict(f"ledger.db does not hold the entries of {len(seals)} bundles below {end}, and more above")
+
     def forget(self) -> bool:
         """Move every frame into the database file and cut the write-ahead log to nothing."""
         with _translated("truncate the write-ahead log"):
@@ -324,6 +383,14 @@ def _read_head(connection: sqlite3.Connection, origin: str) -> Head | None:
         return Head(Checkpoint(origin, size, root, note), Frontier.from_bytes(size, frontier), low_water, committed_at)
     except Invalid as e:
         raise TamperDetected(f"the head of ledger.db is damaged: {e}") from e
+
+
+def _seam(connection: sqlite3.Connection) -> int:
+    """The first index that is a row: what lies below is sealed."""
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sealed'").fetchone() is None:
+        return 0  # a copy from before there was sealing
+    last = connection.execute(_READ_LAST_SEAL).fetchone()[0]
+    return 0 if last is None else (int(last) + 1) * WIDTH
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:

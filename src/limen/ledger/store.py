@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from limen.core.types import Checkpoint
     from limen.formats.merkle import Frontier
+    from limen.ledger.sealed import Seal
 
 HEAD_BYTES: Final = 17
 
@@ -62,6 +63,12 @@ class Writer(Protocol):
     def delete_sides(self, sides: Sequence[tuple[int, str]]) -> None:
         """Delete side records by index and class, and overwrite what they were. Durable on return. Idempotent."""
 
+    def seal(self, seals: Sequence[Seal]) -> None:
+        """Let the rows of sealed bundles go, and keep their roots instead. Durable on return.
+
+        Conflict if they are not the next ones, or no row would be left above them: nothing was changed.
+        """
+
     def forget(self) -> bool:
         """Give up every older state of a page that is kept for recovery; False while a reader needs one. Idempotent."""
 
@@ -89,6 +96,12 @@ class Store(Protocol):
 
     def side_heads(self, start: int, end: int) -> Iterator[tuple[int, str, bytes]]:
         """The same, but only the first HEAD_BYTES of each record: enough to tell whose it is. Any thread."""
+
+    def sealed(self) -> int:
+        """Entries below this index are no rows any more, but sealed bundles; `entries` reads them alike. Any thread."""
+
+    def put_sealed(self, number: int, entries: Sequence[bytes]) -> Seal:
+        """Write a bundle where sealed ones lie, durable on return; its rows stay until `seal`. Idempotent."""
 
     def first_since(self, at: int) -> int | None:
         """The first index that was committed at `at` (seconds) or later, or None. Any thread."""

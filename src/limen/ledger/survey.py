@@ -16,6 +16,7 @@ from limen.formats import tiles
 from limen.formats.merkle import HASH_BYTES, leaf_hash, root_of
 from limen.ledger.recovery import needs_outcome
 from limen.ledger.scan import RUN
+from limen.ledger.sealed import split_bundle
 from limen.ledger.truth import Copy
 
 if TYPE_CHECKING:
@@ -184,18 +185,6 @@ class Survey:
         """The file that stands for a block: of the published size, or the narrowest wider one, or whatever there is."""
         wanted = max(1, min(tiles.WIDTH, self.published - number * tiles.WIDTH))
         return self.files.best(level, number, wanted) or self.files.widest(level, number)
-
-
-def split_bundle(raw: bytes) -> list[bytes]:
-    """The entries of a bundle, as far as it reads; at most 256."""
-    entries: list[bytes] = []
-    at = 0
-    while len(entries) < tiles.WIDTH and at + 2 <= len(raw):
-        start, at = at + 2, at + 2 + int.from_bytes(raw[at : at + 2], "big")
-        if at > len(raw):
-            break
-        entries.append(raw[start:at])
-    return entries
 
 
 def block_root(leaves: Sequence[Leaf]) -> bytes | None:
