@@ -27,9 +27,9 @@ from limen.db.copying import copy_database
 from limen.formats.note import Verifier
 from limen.ledger.evidence import Evidence, contradiction, roots
 from limen.ledger.guard import UNFINISHED, sync_directory, write_durably
-from limen.ledger.ledger import DATABASE, PUBLISHED
+from limen.ledger.ledger import PUBLISHED
 from limen.ledger.sequencer import check_head
-from limen.ledger.sqlite import SqliteStore
+from limen.ledger.stored import DATABASE, look
 from limen.verify.published import Published
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def _put_back(source: Path, staged: Path, files: dict[str, tuple[str, int]]) -> 
 
 def _verified(database: Path, verifier: Verifier) -> Head:
     """The head of a database whose every entry was hashed and makes its root, under the log's signature."""
-    store = SqliteStore.to_look_at(database, verifier.name)
+    store = look(database.parent, verifier.name)
     head = store.head()
     if head is None:
         raise NotFound(f"a log in {database}")
@@ -277,14 +277,14 @@ def _ahead(data: Path, verifier: Verifier, head: Head) -> tuple[list[Evidence], 
     publish = data / config.ledger.publish
     if config.ledger.publish and publish.is_dir():
         looks.append(lambda: [_published(publish, verifier)])
-    for look in looks:
+    for ask in looks:
         try:
-            found += look()
+            found += ask()
         except NotFound:
             continue
         except LimenError as e:
             unseen.append(str(e))
-    store = SqliteStore.to_look_at(data / DATABASE, verifier.name)
+    store = look(data, verifier.name)
     log = Published(data / PUBLISHED)
     ahead = [seen for seen in found if contradiction(seen, head, store, log, origin=verifier.name) is not None]
     return ahead, unseen

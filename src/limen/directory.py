@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from limen.core.errors import Conflict, Invalid
 from limen.formats.note import Signer
 from limen.ledger.guard import Guard
-from limen.ledger.ledger import DATABASE, PUBLISHED
-from limen.ledger.sqlite import SqliteStore
+from limen.ledger.ledger import PUBLISHED
+from limen.ledger.stored import DATABASE, stored
 from limen.store.blobs import write_atomically
 from limen.verify.published import Published
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from limen.config import Config
     from limen.formats.note import Verifier
+    from limen.ledger.store import Store
 
 KEY_BYTES = 32
 
@@ -66,9 +67,9 @@ def signer(config: Config) -> Signer:
     return Signer(config.ledger.origin, secret(config.data, "log.key"))
 
 
-def store(config: Config, *, origin: str = "") -> SqliteStore:
+def store(config: Config, *, origin: str = "") -> Store:
     """The log's database, under its name of this epoch or another."""
-    return SqliteStore(config.data / DATABASE, origin or config.ledger.origin)
+    return stored(config.data, origin or config.ledger.origin)
 
 
 def guard(config: Config, verifier: Verifier, *, now: Callable[[], float]) -> Guard:

@@ -27,7 +27,7 @@ from limen.formats import checkpoint as checkpoints
 from limen.formats import merkle, note, tiles
 from limen.ledger.ledger import Ledger
 from limen.ledger.sequencer import check_head
-from limen.ledger.sqlite import SqliteStore
+from limen.ledger.stored import look
 from limen.verify.published import Published, verify
 
 KILLS = int(os.environ.get("LIMEN_LEDGER_KILLS", "100"))
@@ -186,7 +186,7 @@ def test_no_acknowledged_entry_is_lost_and_no_history_forks_when_the_process_is_
             if kill % WHOLE == 0:
                 opened_as_a_server_opens_it(directory)
             if database.exists():
-                assert history.broken(SqliteStore.to_look_at(database, SIGNER.name), list(nursery.acknowledged())) == []
+                assert history.broken(look(database.parent, SIGNER.name), list(nursery.acknowledged())) == []
     opened_as_a_server_opens_it(directory)
     final = prove_consistency(directory, history.sample)
     assert (final.size, final.root) == (history.frontier.size, history.frontier.root())
@@ -206,7 +206,7 @@ def test_a_store_that_acknowledges_before_commit_is_caught_by_the_same_check(dir
                 nursery.kill_one("early", rng)
             said = list(nursery.acknowledged())
 
-    broken = history.broken(SqliteStore.to_look_at(directory / "ledger.db", SIGNER.name), said)
+    broken = history.broken(look(directory, SIGNER.name), said)
 
     assert any("acknowledged, and is lost" in sentence for sentence in broken)
     assert any("another history" in sentence for sentence in broken)

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from limen.core.events import decode
-from limen.ledger.sqlite import SqliteStore
+from limen.ledger.stored import look
 from simulator import World, records
 
 KILLS = int(os.environ.get("LIMEN_KILLS", "50"))
@@ -128,7 +128,7 @@ def kill_under_load(world, readers, rng):
 
 def stored(world):
     """The log's entries by index, as they lie on disk; nobody serves."""
-    store = SqliteStore.to_look_at(world.data / "ledger.db", "limen.local/log")
+    store = look(world.data, "limen.local/log")
     return {index: decode(raw) for index, raw in store.entries(0, 1 << 40)}
 
 

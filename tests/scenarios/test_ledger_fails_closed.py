@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from limen.core.events import decode
-from limen.ledger.sqlite import SqliteStore
+from limen.ledger.stored import look
 from simulator import World, records
 
 SFT, LINES = "orchid-sft-v3/sft.jsonl", "orchid-blob/lines.jsonl"
@@ -28,7 +28,7 @@ TMPFS = 40 << 20
 
 def entries(world, kind):
     """Entries of one kind, by index, as committed so far."""
-    store = SqliteStore.to_look_at(world.data / "ledger.db", "limen.local/log")
+    store = look(world.data, "limen.local/log")
     decoded = ((index, decode(raw)) for index, raw in store.entries(0, 1 << 40))
     return {index: entry for index, entry in decoded if entry["kind"] == kind}
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))
 from limen.ledger.ledger import Ledger
-from limen.ledger.sqlite import SqliteStore
+from limen.ledger.stored import look
 from limen.standing import NOTE, NOTED_EVERY, Standing
 from limen.verify.published import Published, prove
 from simulator import World
@@ -153,7 +153,7 @@ def proofs(filled: Filled) -> dict[str, float]:
 
 def hashed(filled: Filled) -> float:
     """Entries a second that are read from the database and hashed, and no more: a bound for fsck in one thread of Python."""
-    store = SqliteStore.to_look_at(filled.world.data / "ledger.db", "limen.local/log")
+    store = look(filled.world.data, "limen.local/log")
     began, count = time.perf_counter(), 0
     with closing(store.entries(0, filled.entries)) as entries:
         for _, raw in entries:

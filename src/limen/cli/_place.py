@@ -67,9 +67,9 @@ class Place:
         """Entries as they are stored, unverified."""
         if self.database is None:
             return self.log.entries(start, end)
-        from limen.ledger.sqlite import SqliteStore
+        from limen.ledger.stored import look
 
-        return SqliteStore.to_look_at(self.database, self.verifier.name).entries(start, end)
+        return look(self.database.parent, self.verifier.name).entries(start, end)
 
     @property
     def whose(self) -> str:

@@ -191,12 +191,12 @@ def _held(data: Path, text: str) -> dict[str, Any]:
     from limen.config import load
     from limen.formats.receipt import decode
     from limen.ledger.receipts import check
-    from limen.ledger.sqlite import SqliteStore
+    from limen.ledger.stored import look
     from limen.verify.published import Published
 
     config = load(data)
     verifier = directory.signer(config).verifier
-    store = SqliteStore.to_look_at(config.data / "ledger.db", verifier.name)
+    store = look(config.data, verifier.name)
     head = store.head()
     try:
         held = check(decode(text), head, store, Published(data / "log"), verifier=verifier)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from limen.formats.note import Signature, Verifier
     from limen.formats.tlogpolicy import Witness
     from limen.ledger.evidence import Tiles
-    from limen.ledger.store import Store
+    from limen.ledger.store import Reading
     from limen.ledger.web import Reply
 
     RangeHash = Callable[[int, int], bytes]
@@ -52,7 +52,7 @@ class Durable(Protocol):
 class DurableLog:
     """A log as its store holds it now: what a witness's record is held against."""
 
-    def __init__(self, store: Store, log: Tiles, verifier: Verifier) -> None:
+    def __init__(self, store: Reading, log: Tiles, verifier: Verifier) -> None:
         self._store = store
         self._log = log
         self._verifier = verifier

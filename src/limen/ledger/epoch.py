@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from limen.formats.note import Signer, Verifier
     from limen.ledger.evidence import Tiles
-    from limen.ledger.store import Store
+    from limen.ledger.store import Reading, Store
 
 EPOCH_FILE: Final = "epoch"
 PUBLISHED: Final = "log"
@@ -71,7 +71,7 @@ class Loss:
         }
 
 
-def survey(store: Store, evidence: Sequence[Evidence], logs: Sequence[Tiles], *, verifier: Verifier) -> Loss:
+def survey(store: Reading, evidence: Sequence[Evidence], logs: Sequence[Tiles], *, verifier: Verifier) -> Loss:
     """What a new epoch would keep and lose. Reads and hashes every stored entry; changes nothing.
 
     TamperDetected if the entries are not what was signed, or not the beginning of the log that the evidence shows: no epoch
@@ -96,7 +96,7 @@ def survey(store: Store, evidence: Sequence[Evidence], logs: Sequence[Tiles], *,
     return Loss(head, furthest, witnessed, proved=_proved(furthest, head, store, logs))
 
 
-def _proved(furthest: Evidence, head: Head, store: Store, logs: Sequence[Tiles]) -> bool:
+def _proved(furthest: Evidence, head: Head, store: Reading, logs: Sequence[Tiles]) -> bool:
     """Whether some copy of the published tiles shows that the kept entries begin the furthest log that is known.
 
     TamperDetected if it shows that they do not.

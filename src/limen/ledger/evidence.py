@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from limen.formats.note import Verifier
-    from limen.ledger.store import Head, Store
+    from limen.ledger.store import Head, Reading
 
     class Tiles(Protocol):
         """Where the published hashes are read."""
@@ -69,7 +69,7 @@ class Evidence:
         return f"{self.where} shows {seen.size} entries of {seen.origin} (root {base64.b64encode(seen.root).decode()})"
 
 
-def contradiction(evidence: Evidence, head: Head | None, store: Store, log: Tiles, *, origin: str) -> TamperDetected | None:
+def contradiction(evidence: Evidence, head: Head | None, store: Reading, log: Tiles, *, origin: str) -> TamperDetected | None:
     """Why the log of this head can't be the one that signed the evidence, or None if it can.
 
     Evidence of an earlier epoch binds nobody any more: the epoch's first entry says what became of it.
@@ -100,7 +100,7 @@ def contradiction(evidence: Evidence, head: Head | None, store: Store, log: Tile
     return None
 
 
-def roots(store: Store, sizes: Iterable[int]) -> list[bytes]:
+def roots(store: Reading, sizes: Iterable[int]) -> list[bytes]:
     """The roots that the stored entries make at these sizes, which must not fall. Reads and hashes them all.
 
     TamperDetected if one is missing.
@@ -112,7 +112,7 @@ def roots(store: Store, sizes: Iterable[int]) -> list[bytes]:
     return found
 
 
-def _leaves(store: Store, start: int, end: int) -> Iterator[bytes]:
+def _leaves(store: Reading, start: int, end: int) -> Iterator[bytes]:
     expected = start
     for index, raw in store.entries(start, end):
         if index != expected:
@@ -123,7 +123,7 @@ def _leaves(store: Store, start: int, end: int) -> Iterator[bytes]:
         raise TamperDetected(f"entry {expected} is missing from ledger.db", index=expected, next_step=NEXT_STEP)
 
 
-def first_difference(said: Checkpoint, store: Store, log: Tiles) -> int:
+def first_difference(said: Checkpoint, store: Reading, log: Tiles) -> int:
     """The first stored entry that is not the published one; -1 if the published tiles don't lead to what was said."""
     frontier, first = merkle.Frontier(), -1
     for start in range(0, said.size, tiles.WIDTH):
@@ -139,7 +139,7 @@ def first_difference(said: Checkpoint, store: Store, log: Tiles) -> int:
     return first if frontier.root() == said.root else -1
 
 
-def _proved(said: Checkpoint, head: Head, store: Store, log: Tiles) -> bool:
+def _proved(said: Checkpoint, head: Head, store: Reading, log: Tiles) -> bool:
     """Whether the head's tree is shown to begin with the tree that was said, by tiles and the newest entries."""
     if said.size == head.size:
         return said.root == head.checkpoint.root

@@ -14,7 +14,7 @@ from limen.formats import note
 from limen.ledger.places import Directory, fsync
 from limen.ledger.publisher import Publisher
 from limen.ledger.sequencer import check_head
-from limen.ledger.sqlite import SqliteStore
+from limen.ledger.stored import DATABASE, look
 from limen.verify.published import CHECKPOINT, Published
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def export_log(data: Path, target: Path, verifier: Verifier) -> tuple[Checkpoint
     Idempotent. Conflict if `target` holds something else; TamperDetected if the entries do not make the signed root, or the
     export that is there is newer or of another history.
     """
-    database = data / "ledger.db"
-    store = SqliteStore.to_look_at(database, verifier.name)
+    database = data / DATABASE
+    store = look(data, verifier.name)
     head = store.head()
     if head is None:
         raise NotFound(f"a head of {verifier.name} in {database}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from limen.core.errors import Invalid, NotFound, TamperDetected
 from limen.formats import merkle, tiles
 from limen.ledger.sequencer import check_head
-from limen.ledger.sqlite import SqliteStore
+from limen.ledger.stored import look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def stored_head(database: Path, verifier: Verifier) -> Head:
     """The newest durable head, verified. NotFound if the database has none."""
-    head = SqliteStore.to_look_at(database, verifier.name).head()
+    head = look(database.parent, verifier.name).head()
     if head is None:
         raise NotFound(f"a head of {verifier.name} in {database}")
     check_head(head, verifier)
@@ -40,7 +40,7 @@ def verify_stored(database: Path, log: Published, published: Checkpoint, *, veri
     if head.size < published.size:
         raise TamperDetected(f"{database.name} has {head.size} of the {published.size} published entries", index=head.size)
     frontier = merkle.Frontier()
-    store = SqliteStore.to_look_at(database, verifier.name)
+    store = look(database.parent, verifier.name)
     for start, entries in _by_tile(store.entries(0, head.size)):
         leaves = [merkle.leaf_hash(entry) for entry in entries]
         width = max(0, min(len(leaves), published.size - start))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from limen.core.types import Checkpoint
     from limen.formats.note import Verifier
-    from limen.ledger.store import Head, Store
+    from limen.ledger.store import Head, Reading
     from limen.verify.published import Published
 
 HIGH_WATER: Final = "high-water"
@@ -53,7 +53,7 @@ class Guard:
         self._logs = logs
         self._places = [data / HIGH_WATER, *([elsewhere] if elsewhere else [])]
         self._now = now
-        self._store: Store
+        self._store: Reading
         self._tampered: Callable[[TamperDetected], None]
         self._change = threading.Condition()  # guards the three below
         self._target: Head | None = None
@@ -69,7 +69,7 @@ class Guard:
         if (self._data / UNFINISHED).exists():
             raise Conflict("a new epoch was begun and not finished; run `limen ledger new-epoch` again. Nothing was signed")
 
-    def admit(self, head: Head | None, store: Store) -> None:
+    def admit(self, head: Head | None, store: Reading) -> None:
         """Pass in silence if the log of this head holds all that is known of it. Changes nothing else.
 
         TamperDetected, kept as an alarm, names the evidence that it contradicts. An alarm that stands is looked into:
@@ -85,7 +85,7 @@ class Guard:
         if standing is not None:
             archive(self._data / ALARM, "ended")
 
-    def _compare(self, head: Head | None, store: Store, standing: dict[str, Any] | None) -> None:
+    def _compare(self, head: Head | None, store: Reading, standing: dict[str, Any] | None) -> None:
         kept = evidence_of(standing, self._verifier)
         for evidence in _apart([*self.evidence(), *([kept] if kept else [])]):
             why = contradiction(evidence, head, store, self._logs[0], origin=self._verifier.name)
@@ -203,7 +203,7 @@ class Unguarded:
     def ready(self) -> None:
         """Pass."""
 
-    def admit(self, head: Head | None, store: Store) -> None:
+    def admit(self, head: Head | None, store: Reading) -> None:
         """Pass."""
 
     def start(self, head: Head, tampered: Callable[[TamperDetected], None]) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from limen.formats.merkle import Frontier
     from limen.formats.note import Verifier
     from limen.ledger.places import Place
-    from limen.ledger.store import Head, Store
+    from limen.ledger.store import Head, Reading
 
 ROUND_S: Final = 0.2  # the least time between two rounds that nobody waits for
 HOLD_S: Final = 0.7  # how long a checkpoint stays out so that its cosignatures can come, before the next replaces it
@@ -57,7 +57,7 @@ class Publisher:
 
     def __init__(
         self,
-        store: Store,
+        store: Reading,
         place: Place,
         verifier: Verifier,
         *,

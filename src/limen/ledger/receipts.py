@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from limen.formats.note import Verifier
     from limen.formats.receipt import Claim
     from limen.ledger.evidence import Tiles
-    from limen.ledger.store import Head, Store
+    from limen.ledger.store import Head, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Held:
     size: int
 
 
-def check(claim: Claim, head: Head | None, store: Store, log: Tiles, *, verifier: Verifier) -> Held:
+def check(claim: Claim, head: Head | None, store: Reading, log: Tiles, *, verifier: Verifier) -> Held:
     """Pass if the log keeps what the receipt says.
 
     TamperDetected with evidence if the log is behind the receipt's checkpoint, or another log: an alarm. Without evidence
@@ -58,7 +58,7 @@ def check(claim: Claim, head: Head | None, store: Store, log: Tiles, *, verifier
     return Held(claim.index, said.origin, said.size)
 
 
-def _under_an_earlier_epoch(claim: Claim, seen: Evidence, store: Store, log: Tiles) -> None:
+def _under_an_earlier_epoch(claim: Claim, seen: Evidence, store: Reading, log: Tiles) -> None:
     """What that epoch kept is still here, under the same indexes; what it lost, its successor's first entry says."""
     said = seen.checkpoint
     end, index = _end_of(seen.epoch, store)
@@ -73,7 +73,7 @@ def _under_an_earlier_epoch(claim: Claim, seen: Evidence, store: Store, log: Til
         )
 
 
-def _end_of(epoch: int, store: Store) -> tuple[int, int]:
+def _end_of(epoch: int, store: Reading) -> tuple[int, int]:
     """How many entries were kept of an epoch and those before it, and which entry says so."""
     ends = []
     for index, raw in store.entries(0, 1 << 62):

@@ -1,4 +1,4 @@
-"""What the ledger asks of a database: four verbs, each saying what is durable and what may be repeated when it returns.
+"""What the ledger asks of a database; each method says what is durable, and what may be repeated, when it returns.
 
 A store keeps bytes and one head; it hashes nothing and signs nothing. `Ledger.open` takes any store that keeps these
 promises. A test that hands in one that breaks them (a writer that returns before its data is on disk) is the negative
@@ -76,14 +76,12 @@ class Writer(Protocol):
         """Give the connection back; never raises. Idempotent."""
 
 
-class Store(Protocol):
-    """A database that holds one log. LedgerUnavailable from any method if it can't be reached now."""
+class Reading(Protocol):
+    """One log as whoever only looks sees it: from any thread, nothing older than the last commit that had returned.
 
-    def create(self) -> None:
-        """Make the tables if there are none; idempotent, and durable with the first append."""
-
-    def writer(self) -> Writer:
-        """Open the writing connection; what it then reads is durable. Never creates a missing database."""
+    LedgerUnavailable if the database can't be reached now, TamperDetected if it contradicts itself. Nothing is changed, so
+    everything may be repeated. There is no reading of hashes: tiles hold them, and are made from the entries.
+    """
 
     def head(self) -> Head | None:
         """The newest durable head, or None, as whoever does not write sees it. Any thread."""
@@ -100,8 +98,18 @@ class Store(Protocol):
     def sealed(self) -> int:
         """Entries below this index are no rows any more, but sealed bundles; `entries` reads them alike. Any thread."""
 
-    def put_sealed(self, number: int, entries: Sequence[bytes]) -> Seal:
-        """Write a bundle where sealed ones lie, durable on return; its rows stay until `seal`. Idempotent."""
-
     def first_since(self, at: int) -> int | None:
         """The first index that was committed at `at` (seconds) or later, or None. Any thread."""
+
+
+class Store(Reading, Protocol):
+    """A database that holds one log, for its one owner. LedgerUnavailable if it can't be reached now."""
+
+    def create(self) -> None:
+        """Make the tables if there are none; idempotent, and durable with the first append."""
+
+    def writer(self) -> Writer:
+        """Open the writing connection; what it then reads is durable. Never creates a missing database."""
+
+    def put_sealed(self, number: int, entries: Sequence[bytes]) -> Seal:
+        """Write a bundle where sealed ones lie, durable on return; its rows stay until `seal`. Idempotent."""

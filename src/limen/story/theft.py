@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from limen.core.errors import Denied
 from limen.core.events import decode
-from limen.ledger.sqlite import SqliteStore
+from limen.ledger.stored import look
 from limen.story import cast, recount, wire
 from limen.story.recount import Request
 from limen.story.telling import Telling, expect, holds
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from limen.ledger.store import Reading
 
 REASON = "a supply-chain attack at the vendor"
 BEFORE_PAUSE_S = 0.3
@@ -108,7 +110,7 @@ class Theft:
     lines: dict[str, list[bytes]]
     suspect: str = ""  # the session's id, SX1
     stolen: bytes = b""
-    _store: SqliteStore | None = None
+    _store: Reading | None = None
     _now: int = 0
 
     def run(self) -> dict[str, Any]:
@@ -259,9 +261,9 @@ class Theft:
         sessions = wire.order(self.serving.data, "show", {"what": "sessions"})
         return str(next(s["id"] for s in sessions if s["access_key"] == keys.access_key))
 
-    def _log(self) -> SqliteStore:
+    def _log(self) -> Reading:
         if self._store is None:
-            self._store = SqliteStore.to_look_at(self.serving.data / "ledger.db", self.origin)
+            self._store = look(self.serving.data, self.origin)
         return self._store
 
     def _size(self) -> int:

@@ -10,7 +10,7 @@ import pytest
 from limen.core.errors import LedgerUnavailable, TamperDetected
 from limen.formats.note import Signer
 from limen.ledger.guard import Guard
-from limen.ledger.sqlite import SqliteStore
+from limen.ledger.stored import look
 
 SIGNER = Signer("example.com/log", bytes(32))
 
@@ -34,7 +34,7 @@ def keep(world):
 
 
 def stored(world):
-    return SqliteStore.to_look_at(world.path / "ledger.db", SIGNER.name).head()
+    return look(world.path, SIGNER.name).head()
 
 
 def back(world, copy):

@@ -16,6 +16,7 @@ from limen.ledger.epoch import Plan, survey
 from limen.ledger.evidence import Evidence
 from limen.ledger.receipts import check
 from limen.ledger.sqlite import SqliteStore
+from limen.ledger.stored import look
 
 LOG = "example.com/log"
 SIGNER = Signer(LOG, bytes(32))
@@ -34,7 +35,7 @@ def receipt_of(world, make_entry, **fields):
 
 
 def held(world, text, *, signer=SIGNER):
-    store = SqliteStore.to_look_at(world.path / "ledger.db", signer.name)
+    store = look(world.path, signer.name)
     return check(receipts.decode(text), store.head(), store, world.log, verifier=signer.verifier)
 
 
