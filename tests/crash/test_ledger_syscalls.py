@@ -174,6 +174,19 @@ def test_every_system_call_fails_in_every_way_and_nothing_acknowledged_is_lost(g
     fail_each(grounds, phase, list(grounds.faults(phase)))
 
 
+def test_a_batch_whose_commit_failed_and_that_is_there_after_reopening_is_built_upon(grounds):
+    """The commit was on disk before the next call failed: its caller was refused, and the log may claim more than happened."""
+    with grounds.stepper("append") as (stepper, directory):
+        last = max(stepper.acknowledged)
+        fault = Fault("sequencer", "newfstatat", 1, "EIO")
+        with stepper.traced(fault.thread, directory.with_suffix(".calls"), fault.expression):
+            assert "Input/output error" in stepper.ask("append")
+        assert max(stepper.acknowledged) == last
+        assert stepper.ask("append") is None
+        assert max(stepper.acknowledged) == last + 2
+    after(directory, stepper.acknowledged, fault)
+
+
 def test_a_store_that_overlooks_a_failed_commit_is_caught_by_the_same_check(grounds):
     with pytest.raises(AssertionError, match="acknowledged and lost"):
         grounds.fail("append", Fault("sequencer", "pwrite64", 1, "EIO"), mode="careless")
