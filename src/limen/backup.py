@@ -30,6 +30,7 @@ from limen.ledger.guard import UNFINISHED, sync_directory, write_durably
 from limen.ledger.ledger import PUBLISHED
 from limen.ledger.sequencer import check_head
 from limen.ledger.stored import DATABASE, look
+from limen.standing import NOTE
 from limen.verify.published import Published
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ KEYS: Final = "keys"
 ORDER: Final = (CONTROL, DATABASE)
 _SMALL: Final = ("limen.toml", "epoch", "alarm.json", "live.json")
 _ARCHIVES: Final = ("alarm.json.*", "high-water.*", f"{PUBLISHED}.epoch-*")
-_TREES: Final = ("blobs/sha256", "prepared", "drops", "uploads")
-_MADE_AGAIN: Final = frozenset({"lock", "control.sock", "live.reserve", PUBLISHED, f"{PUBLISHED}.synced", "high-water", "blobs"})
+_TREES: Final = ("sealed", "blobs/sha256", "prepared", "drops", "uploads")
+_MADE_AGAIN: Final = frozenset(
+    {"lock", "control.sock", "live.reserve", PUBLISHED, f"{PUBLISHED}.synced", "high-water", NOTE, "blobs"}
+)
 _CHUNK: Final = 1 << 20
 
 

@@ -23,7 +23,7 @@ from limen.ledger.publisher import Publisher
 from limen.ledger.receipts import check
 from limen.ledger.sealed import prepare
 from limen.ledger.sequencer import Request, Sequencer
-from limen.ledger.sqlite import SqliteStore
+from limen.ledger.stored import stored
 from limen.verify.published import Published
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from limen.ledger.receipts import Held
     from limen.ledger.store import Head, Store
 
-DATABASE = "ledger.db"
 PUBLISHED = "log"
 CLOSE_S = 10.0
 DELETED_AT_ONCE = 1_000
@@ -100,7 +99,7 @@ class Ledger:
         """
         if signer.name != origin:
             raise RuntimeError(f"the log {origin} must be signed under its own name, not {signer.name}")
-        store = store or SqliteStore(directory / DATABASE, origin)
+        store = store or stored(directory, origin)
         watch = guard or Unguarded()
         watch.ready()
 
