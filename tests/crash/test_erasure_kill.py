@@ -46,11 +46,16 @@ def found_after(data, ref, key):
 @pytest.mark.parametrize(
     "point",
     [
-        "limen.catalog.catalog.Catalog.apply_all",
         "limen.catalog.catalog._destroy",
-        "limen.ledger.sqlite.SqliteWriter.forget",
-        "limen.catalog.catalog.Catalog.sweep",
-        "limen.catalog.catalog.Catalog.swept",
+        *(
+            pytest.param(point, marks=pytest.mark.slow)
+            for point in (
+                "limen.catalog.catalog.Catalog.apply_all",
+                "limen.ledger.sqlite.SqliteWriter.forget",
+                "limen.catalog.catalog.Catalog.sweep",
+                "limen.catalog.catalog.Catalog.swept",
+            )
+        ),
     ],
 )
 def test_a_kill_after_the_entry_is_made_good_by_the_next_start(tmp_path, point):
@@ -58,6 +63,7 @@ def test_a_kill_after_the_entry_is_made_good_by_the_next_start(tmp_path, point):
     assert found_after(data, *killed(data, point)) == (True, True, 1, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_kill_before_the_entry_has_destroyed_nothing(tmp_path):
     data = tmp_path / "data"
     erased, swept, entries, sides, keys = found_after(data, *killed(data, "limen.ledger.ledger.Ledger.append_all"))

@@ -51,6 +51,7 @@ def test_a_hold_a_release_and_an_erasure_say_what_they_did(limen):
     assert (code, f"{WHO}: erased (entry " in answered, "backups made before" in said) == (0, True, True)
     answer = json.loads(limen("person", "erase", WHO, "--reason", "request 7", "--json")[1])
     assert (answer["schema"], answer["swept"], answer["records"]) == ("limen/person-erase/v1", True, {})
+    assert limen("ledger", "fsck")[0] == limen("ledger", "verify")[0] == 0
     [row] = [row for row in json.loads(limen("person", "list", "--json")[1])["people"] if row["person"] == WHO]
     assert row["erased_at"] >= row["ended_at"]
 
