@@ -2,10 +2,11 @@
 
     ledger_stepper.py
 
-Each line names a directory, a socket where its asker listens, and `honest` or `careless`: the negative control, a store that
-says "done" whatever became of the commit. The stepper obeys one command a line and answers in lines of JSON:
-`open` the log there, `append` one entry and `flush` it to what is published, `close`. An acknowledgement is sent as soon
-as there is one, so that it counts even if publishing fails after it.
+Each line names a directory, a socket where its asker listens, and `honest` or a negative control: a `careless` store says
+"done" whatever became of the commit, a `blind` one does not look whether the log is still as it left it.
+
+The stepper obeys one command a line and answers in lines of JSON: `open` the log there, `append` one entry and `flush` it to
+what is published, `close`. An acknowledgement is sent as soon as there is one, so that it counts even if publishing fails.
 """
 
 from __future__ import annotations
@@ -37,9 +38,26 @@ class CarelessWriter(SqliteWriter):
             super().append(batch, **heads)
 
 
-class CarelessStore(SqliteStore):
+class BlindWriter(SqliteWriter):
+    def append(self, batch, *, after, head):
+        stored = after and self.head()
+        for table in ("entry", "side"):
+            self._connection.execute(f"DELETE FROM {table} WHERE idx >= :start", {"start": batch.start})
+        super().append(batch, after=stored, head=head)
+
+
+class ControlStore(SqliteStore):
+    kind: type[SqliteWriter]
+
     def writer(self):
-        return CarelessWriter(self._path, self._origin)
+        return self.kind(self._path, self._origin)
+
+
+def store_of(directory, mode):
+    kinds = {"honest": SqliteWriter, "careless": CarelessWriter, "blind": BlindWriter}
+    store = ControlStore(directory / "ledger.db", SIGNER.name)
+    store.kind = kinds[mode]
+    return store
 
 
 class Stepper:
@@ -88,9 +106,7 @@ def born(directory, address, mode):
     try:
         with socket.socket(socket.AF_UNIX) as asker:
             asker.connect(address)
-            where = Path(directory)
-            store = CarelessStore(where / "ledger.db", SIGNER.name) if mode == "careless" else None
-            Stepper(where, asker, store).run()
+            Stepper(Path(directory), asker, store_of(Path(directory), mode)).run()
             status = 0
     finally:
         os._exit(status)  # what it does not expect, it does not survive: whoever leads it sees that it ended with 1
