@@ -248,6 +248,18 @@ async def ledger_witnesses(gateway: Gateway, args: dict[str, Any], by: str) -> d
     return found
 
 
+async def ledger_seal(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Move full, published bundles of older entries out of the database."""
+    del by
+    ledger = gateway.custody.ledger
+    if "keep_s" in args:
+        below = await asyncio.to_thread(ledger.first_since, (gateway.custody.clock.now() - args["keep_s"]) * 1_000_000)
+    else:
+        below = args["below"]
+    start, end = await ledger.seal(below)
+    return {"below": below, "start": start, "end": end}
+
+
 async def status(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """The ledger's head, what start-up recovered, and what is paused."""
     del args, by
@@ -288,6 +300,7 @@ VERBS: Final[dict[str, Verb]] = {
     "trace": trace_,
     "explain": explain,
     "ledger.receipt": ledger_receipt,
+    "ledger.seal": ledger_seal,
     "story.tell": story_tell,
     "ledger.witnesses": ledger_witnesses,
     "status": status,

@@ -24,6 +24,7 @@ LEDGER: Final[dict[str, tuple[str, str]]] = {
     "witnesses": ("limen.cli.ledger_witnesses", "who cosigns this log, and whether their quorum stands"),
     "fsck": ("limen.cli.ledger_care", "examine everything that holds the log; mend what can be mended"),
     "export": ("limen.cli.ledger_care", "write the published log into a directory"),
+    "seal": ("limen.cli.ledger_care", "move older entries out of the database, into sealed bundles"),
     "places": ("limen.cli.ledger_care", "where the log is published, and how far"),
     "consistency": ("limen.cli.ledger_proofs", "print a proof that the log continues an older checkpoint"),
 }

@@ -1,6 +1,7 @@
-"""`limen ledger fsck`, `export`, `places`: the log's own health, whole copies of it, and how far each publication is.
+"""`limen ledger fsck`, `export`, `seal`, `places`: the log's own health, copies of it, and where its entries lie.
 
-`fsck` and `export` read a data directory, served or not, and ask no gateway; only `fsck --repair` needs to own it.
+`fsck` and `export` read a data directory, served or not, and ask no gateway; only `fsck --repair` needs to own it. `seal` is
+done by the gateway if one runs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from limen.core.errors import Invalid, TamperDetected
 if TYPE_CHECKING:
     from limen.formats.note import NoteKey, Verifier
     from limen.ledger.examination import Examination
+
+DAY_S = 86_400
 
 vkey_option = click.option("--vkey", help="The log's key, or a file that holds it. Without it: the data directory's own.")
 
@@ -158,6 +161,26 @@ def export(target: Path, data: Path, vkey: str | None, *, as_json: bool) -> None
         return
     click.echo(checkpoint.note.decode(), nl=False)
     say(f"limen: {checkpoint.size} entries in {target}, {written} files written; verify it with `limen ledger verify {target}`")
+
+
+@click.command()
+@click.option("--before", type=click.IntRange(min=0), help="Seal entries below this index.")
+@click.option("--keep", type=click.IntRange(min=0), metavar="DAYS", help="Seal entries that are older than so many days.")
+@data_option
+@json_option
+def seal(data: Path, before: int | None, keep: int | None, *, as_json: bool) -> None:
+    """Move older entries out of ledger.db into sealed bundles, which are read as before. The newest stay, whatever is asked.
+
+    Only full bundles that are published and under the signed root; nothing at or above the oldest intent that is still open.
+    From then on DATA/sealed is a part of the log of record, and of every backup.
+    """
+    if (before is None) == (keep is None):
+        raise Invalid("--before, --keep", "give one of the two")
+    answer = call(data, "ledger.seal", {"below": before} if keep is None else {"keep_s": keep * DAY_S})
+    if as_json:
+        print_json("limen/ledger-seal/v1", {"sealed": answer["end"], "now": answer["end"] - answer["start"]})
+    else:
+        say(f"limen: {answer['end'] - answer['start']} entries moved; all below {answer['end']} are in sealed bundles")
 
 
 @click.command()

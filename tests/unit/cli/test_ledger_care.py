@@ -100,6 +100,16 @@ def test_an_export_verifies_by_itself(data, limen, tmp_path):
     assert again["written"] == 0
 
 
+def test_sealing_needs_one_bound_and_says_what_it_moved(data, limen):
+    assert limen("ledger", "seal", "--data", data)[0] == 2
+    assert limen("ledger", "seal", "--data", data, "--before", "5", "--keep", "5")[0] == 2
+
+    for bound in (("--before", "1000"), ("--keep", "0")):
+        code, out, _ = limen("ledger", "seal", "--data", data, *bound, "--json")
+        assert code == 0
+        assert json.loads(out) == {"schema": "limen/ledger-seal/v1", "sealed": 0, "now": 0}, "nothing is full yet"
+
+
 def test_each_place_says_how_far_it_is(data, limen):
     answer = json.loads(limen("ledger", "places", "--data", data, "--json")[1])
 
