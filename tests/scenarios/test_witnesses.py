@@ -1,0 +1,165 @@
+"""A gateway and its witness as real processes: what is cut off, set back or forked is seen, and stops what it must stop."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from limen.formats import note
+from limen.listening import address, bound
+from simulator import World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass
+class Watch:
+    """A witness in a process of its own, on an address that it keeps."""
+
+    world: World
+    directory: Path
+    address: str
+    process: subprocess.Popen | None = None
+
+    @classmethod
+    def make(cls, world, directory):
+        with bound("127.0.0.1:0") as probe:
+            watch = cls(world, directory, address(probe))
+        world.limen("witness", "init", str(directory), "--name", "witness.example/w1", "--ed25519-only")
+        world.limen("witness", "add", str(directory), str(world.data / "log" / "vkey"))
+        return watch
+
+    def start(self):
+        with (self.directory.parent / "witness.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self.world.command, "witness", "serve", str(self.directory), "--listen", self.address], stdout=log, stderr=log
+            )
+        host, _, port = self.address.partition(":")
+        until(lambda: self.process.poll() is not None or _listens(host, int(port)), lambda: "the witness did not answer")
+        assert self.process.poll() is None
+        return self
+
+    def stop(self):
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(30)
+            self.process = None
+
+    def recorded(self):
+        [log] = json.loads(self.world.limen("witness", "list", str(self.directory), "--json").stdout)["logs"]
+        return log
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A gateway under a policy that asks for one witness, and that witness: neither has run yet."""
+    directory = tmp_path_factory.mktemp("made")
+    world = World.make(directory, blob=b"weights" * 1000)
+    watch = Watch.make(world, directory / "witness")
+    log = f"{world.data}/log/vkey"
+    policy = world.limen("witness", "policy", str(watch.directory), "--url", f"http://{watch.address}", "--log", log)
+    (world.data / "policy").write_text(policy.stdout)
+    configure(world, policy="policy")
+    return world, watch
+
+
+@pytest.fixture
+def watched(made, tmp_path):
+    """The same two, in a directory of their own; the witness answers."""
+    world, watch = (replace(each) for each in made)
+    for each, name in ((world, "data"), (watch, "directory")):
+        shutil.copytree(getattr(each, name), tmp_path / name)
+        setattr(each, name, tmp_path / name)
+    watch.world = world
+    yield world, watch.start()
+    world.stop(kill=True)
+    watch.stop()
+
+
+def configure(world, **keys):
+    path = world.data / "limen.toml"
+    lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in keys.items())
+    path.write_text(path.read_text().replace("[ledger]\n", f"[ledger]\n{lines}\n"))
+
+
+def standing(world):
+    return world.ask_json("ledger", "witnesses")
+
+
+def until(condition, why):
+    """Wait for something that another process is about to do."""
+    for _ in range(200):
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(why())
+
+
+def _listens(host, port):
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_gateway_that_was_set_back_is_refused_and_its_witness_is_named(watched):
+    world, watch = watched
+    world.serve()
+    assert standing(world)["stands"]
+    world.stop()
+    shutil.copytree(world.data, world.data.with_name("backup"), ignore=shutil.ignore_patterns("control.sock"))
+    world.serve()
+    world.login("q01").get("orchid-blob/blob.bin")
+    size = until(lambda: (s := standing(world))["stands"] and s["size"], lambda: standing(world))
+    world.stop(kill=True)
+    shutil.rmtree(world.data)
+    world.data.with_name("backup").rename(world.data)  # every trace in the data directory is set back with it
+
+    with pytest.raises(AssertionError, match="set back: the witness") as refused:
+        world.serve()
+
+    assert f"the witness witness.example-w1 at http://{watch.address}" in str(refused.value)
+    assert f"shows {watch.recorded()['size']} entries" in str(refused.value)
+    assert watch.recorded()["size"] >= size
+    alarm = json.loads((world.data / "alarm.json").read_text())
+    assert note.parse(alarm["evidence"].encode())
+    watch.stop()  # the alarm stands by itself
+    with pytest.raises(AssertionError, match="set back"):
+        world.serve()
+
+
+def test_a_second_history_is_stopped_while_it_runs(watched):
+    world, watch = watched
+    world.serve()
+    world.stop()
+    shutil.copytree(world.data, world.data.with_name("twin"), ignore=shutil.ignore_patterns("control.sock"))
+    world.serve()
+    for _ in range(3):
+        world.login("q01").get("orchid-blob/blob.bin")
+    until(lambda: standing(world)["stands"], lambda: standing(world))
+    world.stop(kill=True)
+    watch.stop()
+    shutil.rmtree(world.data)
+    world.data.with_name("twin").rename(world.data)
+    world.serve()  # nobody who could know is there
+    someone = world.login("q02")
+    for number in range(8):
+        assert someone.get(f"orchid-blob/no-{number}").status == 404, "a refusal is an entry"
+
+    watch.start()
+
+    until(lambda: someone.get("orchid-blob/none").status == 503, lambda: standing(world))
+    [found] = standing(world)["witnesses"]
+    assert "rewritten: the witness witness.example-w1" in found["error"]
+    assert not standing(world)["stands"]
+    assert watch.recorded()["forked_at"] is None, "no two trees of one size were shown to it"
