@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -28,6 +29,7 @@ SEED_BYTES: Final = 32
 MAX_NOTE: Final = 1 << 20
 MAX_SIGNATURES: Final = 64
 _DASH: Final = "— "
+_CONTROL: Final = re.compile(rb"[\x00-\x09\x0b-\x1f]")  # all below the space, but the newline
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +256,7 @@ def _check_text(raw: bytes) -> str:
         text = raw.decode()
     except UnicodeDecodeError as e:
         raise Invalid("note", "not UTF-8") from e
-    if any(byte < ord(" ") and byte != ord("\n") for byte in raw):
+    if _CONTROL.search(raw):
         raise Invalid("note", "contains a control character")
     return text
 
