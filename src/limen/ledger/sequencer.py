@@ -262,14 +262,14 @@ class Sequencer:
 
     def _release(self, requests: Sequence[Request], head: Head, leaves: Sequence[bytes]) -> None:
         """Hand out receipts: one wake-up per loop, however large the batch."""
-        index, at = head.size - len(leaves), 0
+        index, at, checkpoint = head.size - len(leaves), 0, head.checkpoint
         answers: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Receipt]], Any]]] = {}
         for request in requests:
-            count = len(request.entries)
+            end = at + len(request.entries)
             if (future := request.future) is not None:
-                receipts = [Receipt(index + i, leaves[i], head.checkpoint) for i in range(at, at + count)]
+                receipts = [Receipt(index + i, leaves[i], checkpoint) for i in range(at, end)]
                 answers.setdefault(future.get_loop(), []).append((future, receipts))
-            at += count
+            at = end
             request.entries = ()  # one that nobody claims is remembered, its bytes need not be
         _answer(answers)
 
