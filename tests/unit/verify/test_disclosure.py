@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 
 import pytest
 
@@ -79,28 +80,78 @@ def test_control_the_same_search_finds_the_class_that_was_opened(made):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "value", "why"),
     [
-        ("value", {"issuer": "https://id.example", "subject": "somebody-else", "holder": "quillwork/q03"}),
-        ("value", {"issuer": "https://id.example", "subject": "zelda"}),
-        ("value", []),
-        ("class", "network"),
-        ("class", "nothing"),
-        ("salt", "00" * 16),
-        ("salt", "00" * 15),
-        ("salt", "not hex"),
-        ("entry", "!"),
-        ("format", "limen-disclosure/v2"),
-        ("proof", "\ud800"),
-        ("proof", "c2sp.org/tlog-proof@v1\nindex 2\n\n"),
+        ("value", {"issuer": "https://id.example", "subject": "somebody-else", "holder": "quillwork/q03"}, "not what the entry"),
+        ("value", {"issuer": "https://id.example", "subject": "zelda"}, "not what the entry committed to as identity"),
+        ("value", [], "value: is not an object"),
+        ("class", "network", "not what the entry committed to as network"),
+        ("class", "nothing", "class: 'nothing' is none that the entry commits to"),
+        ("class", 7, "class: is not text"),
+        ("salt", "00" * 16, "not what the entry"),
+        ("salt", "00" * 15, "salt: is not 16 bytes"),
+        ("salt", "not hex", "salt: is not hex"),
+        ("entry", "!", "entry: is not Base64"),
+        ("format", "limen-disclosure/v2", "is not of format limen-disclosure/v1"),
+        ("proof", "\ud800", "proof"),
+        ("proof", "c2sp.org/tlog-proof@v1\nindex 2\n\n", "note"),
     ],
 )
-def test_whatever_is_swapped_is_refused(made, field, value):
+def test_whatever_is_swapped_is_refused(made, field, value, why):
     document = json.loads(made[2])
     document[field] = value
 
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid, match=why):
         check(json.dumps(document).encode())
+
+
+def test_a_salt_in_capitals_is_another_text_for_the_same_bytes_and_refused(made):
+    document = json.loads(made[2])
+    document["salt"] = "ab" * 15 + "AB"
+
+    with pytest.raises(Invalid, match="in small hex letters"):
+        check(json.dumps(document).encode())
+
+
+def in_a_log_of_its_own(fields, name, salt, value):
+    """A disclosure of an entry that stands alone in its log, whatever it says."""
+    entry = events.encode("session.start", 1, bytes(16), fields)
+    signed = note.sign(checkpoint.encode(SIGNER.name, 1, merkle.leaf_hash(entry)), SIGNER)
+    return disclosure.write(Proof(0, (), signed), entry, name, salt, value)
+
+
+def test_a_value_that_has_no_canonical_form_is_refused_though_the_entry_commits_to_it():
+    commit = {"network": events.commitment(bytes(16), "network", {"x": 1.5})}
+
+    with pytest.raises(Invalid, match="has no canonical form"):
+        check(in_a_log_of_its_own({"commit": commit}, "network", bytes(16), {"x": 1.5}))
+
+
+@pytest.mark.parametrize("fields", [{"commit": "network"}, {"commit": ["network"]}, {}])
+def test_an_entry_that_commits_to_nothing_can_not_be_opened(fields):
+    with pytest.raises(Invalid, match="is none that the entry commits to"):
+        check(in_a_log_of_its_own(fields, "network", bytes(16), {"address": "192.0.2.77"}))
+
+
+def test_a_disclosure_may_be_long_and_not_longer(made):
+    padded = made[2].ljust(disclosure.MAX_DISCLOSURE)
+    assert check(padded).value == SIDE.classes["identity"]
+    with pytest.raises(Invalid, match="longer than"):
+        check(padded + b" ")
+
+
+@pytest.mark.parametrize(
+    ("raw", "is_one"),
+    [
+        (b' \n{"format": "limen-disclosure/v1"}', True),
+        (b'{"format": "limen-disclosure/v2"}', False),
+        (b"limen-disclosure/v1", False),
+        (b"c2sp.org/tlog-proof@v1", False),
+        (b"", False),
+    ],
+)
+def test_a_program_can_tell_what_means_to_be_a_disclosure(raw, is_one):
+    assert disclosure.is_one(raw) is is_one
 
 
 def test_a_value_of_another_entry_does_not_fit(made):
@@ -144,6 +195,31 @@ def test_a_field_more_or_twice_is_refused(made):
         check(json.dumps(json.loads(made[2]) | {"name": "x"}).encode())
     with pytest.raises(Invalid, match="twice"):
         check(made[2].replace(b'"class": "identity"', b'"class": "network", "class": "identity"'))
+
+
+def test_bent_bytes_are_refused_or_say_the_same(made):
+    """Two thousand seeded mutations: none makes the check say anything else, or fail in another way."""
+    draw = random.Random(11)
+    same = 0
+    for _ in range(2_000):
+        bent = bytearray(made[2])
+        at = draw.randrange(len(bent))
+        match draw.randrange(4):
+            case 0:
+                bent[at] ^= 1 << draw.randrange(8)
+            case 1:
+                del bent[at : at + draw.randint(1, 40)]
+            case 2:
+                bent[at:at] = draw.randbytes(draw.randint(1, 4))
+            case _:
+                bent[at:at] = bent[at : at + draw.randint(1, 40)]
+        try:
+            found = check(bytes(bent))
+        except Invalid:
+            continue
+        assert (found.index, found.name, found.value) == (2, "identity", SIDE.classes["identity"])
+        same += 1
+    assert same < 200, "white space, and the like"
 
 
 def test_the_verifiers_command_checks_one_offline(made, tmp_path, capsys):
