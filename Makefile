@@ -1,5 +1,5 @@
 # One verb a file in tools/; this only gives them their usual names. ARGS='…' passes arguments on.
-.PHONY: help setup check test demo bench crash soak
+.PHONY: help setup check test demo bench crash mutate soak
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -22,5 +22,9 @@ bench: ## compare with nginx, rclone and the bare store, in one run
 crash: ## kill the server 500 and the ledger 1,000 times under load, fail each of its system calls, drop what was not synced
 	@tools/crash
 
+mutate: ## break the verifying code in one place at a time; every mutant must be noticed by a test
+	@tools/mutate $(ARGS)
+
 soak: ## the same with 2,000 and 10,000 kills
 	@tools/crash 2000 10000
+	@tools/mutate

@@ -57,24 +57,31 @@ class Finder:
 
 
 def survives(module: str, tree: ast.Module, tests: list[Path]) -> bool:
-    """Whether all of these tests pass with the module broken; RuntimeError if they could not be run at all."""
+    """Whether all of these tests pass with the module broken; RuntimeError if they could not be run at all.
+
+    The files run one after the other, each in a process of its own: most mutants end with the first.
+    """
     if any(name.startswith("limen") for name in sys.modules):
         raise RuntimeError("limen is loaded already, so a broken module would not be")
+    return all(_passes(module, tree, test) for test in tests)
+
+
+def _passes(module: str, tree: ast.Module, test: Path) -> bool:
     base = tempfile.mkdtemp(prefix="limen-mutant-")
     child = os.fork()
     if child == 0:
-        os._exit(_child(module, tree, tests, base))
+        os._exit(_child(module, tree, test, base))
     try:
         _, status = os.waitpid(child, 0)
     finally:
         shutil.rmtree(base, ignore_errors=True)
     code = os.waitstatus_to_exitcode(status)
     if code in NOTHING_RAN:
-        raise RuntimeError(f"the tests of {module} did not run: pytest ended with {code}")
+        raise RuntimeError(f"{test.name} did not run for {module}: pytest ended with {code}")
     return code == PASSED
 
 
-def _child(module: str, tree: ast.Module, tests: list[Path], base: str) -> int:
+def _child(module: str, tree: ast.Module, test: Path, base: str) -> int:
     try:
         signal.alarm(LIMIT_S)
         os.setpgid(0, 0)
@@ -86,7 +93,7 @@ def _child(module: str, tree: ast.Module, tests: list[Path], base: str) -> int:
         # Of tests/unit, the folder above, nothing is loaded: its fixtures start a whole gateway.
         options = ["-x", "-q", "-p", "no:cacheprovider", "--basetemp", f"{base}/tests", "--confcutdir", str(UNIT / "verify")]
         options += ["--rootdir", str(PROJECT), "-c", str(PROJECT / "pyproject.toml")]
-        return int(pytest.main([*options, *map(str, tests)]))
+        return int(pytest.main([*options, str(test)]))
     except BaseException:  # noqa: BLE001  a child never returns into the parent's code
         return 1
 

@@ -62,7 +62,10 @@ def test_a_checkpoint_survives_the_way_through_text():
         f"origin\n\N{ARABIC-INDIC DIGIT ONE}\n{ROOT}\n",
         f"origin\n\n{ROOT}\n",
         f"origin\n9223372036854775808\n{ROOT}\n",
+        f"origin\n10000000000000000000\n{ROOT}\n",
+        f"origin\n{'9' * 5000}\n{ROOT}\n",
         f"origin\n0\n{ROOT}\n",
+        f"origin\n1\n{ROOT}\nno newline",
         "origin\n1\nAAAA\n",
         f"origin\n1\n{ROOT}\nextension\n",
         f"origin\n1\n{ROOT[:-2]}B=\n",
@@ -73,9 +76,15 @@ def test_a_malformed_checkpoint_is_refused(text):
         checkpoint.decode(text)
 
 
-def test_an_origin_of_two_lines_is_not_written():
+def test_an_empty_tree_and_the_largest_one_have_checkpoints():
+    for size, root in ((0, merkle.EMPTY_ROOT), (1, bytes(32)), (2**63 - 1, bytes(32))):
+        assert checkpoint.decode(checkpoint.encode("origin", size, root)) == ("origin", size, root)
+
+
+@pytest.mark.parametrize("origin", ["", "a\nb"])
+def test_an_origin_that_is_not_one_line_is_not_written(origin):
     with pytest.raises(Invalid):
-        checkpoint.encode("a\nb", 1, bytes(32))
+        checkpoint.encode(origin, 1, bytes(32))
 
 
 # --- tiles and bundles

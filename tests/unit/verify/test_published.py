@@ -9,7 +9,8 @@ import pytest
 from limen.core.errors import NotFound, TamperDetected
 from limen.formats import checkpoint, merkle, note, tiles
 from limen.formats.note import Signer
-from limen.verify.published import Published, prove, verify
+from limen.formats.tlogpolicy import Policy
+from limen.verify.published import Published, key_of, prove, verify
 
 SIZE = 600
 KEY = Signer("example.com/log", bytes(32)).verifier
@@ -147,6 +148,19 @@ def test_a_wider_partial_tile_serves_for_a_narrower_one(log):
         assert verify(log, KEY).checkpoint.size == size
 
 
+def test_only_wider_partial_tiles_are_offered_for_a_narrower_one(log):
+    folder = log.reader.root / "tile/0/002.p"
+    for name in ("3", "40", "255", "256", "300", "0", "007", "1e1", "new"):
+        (folder / name).write_bytes(b"not a tile")
+
+    assert log.reader.wider("tile/0/002", 40) == ["tile/0/002.p/88", "tile/0/002.p/255"]
+    assert log.tile(0, 2, 41) == log.tile(0, 2, 88)[:41]
+    for name in ("88", "255"):
+        (folder / name).unlink()
+    with pytest.raises(NotFound):
+        log.tile(0, 2, 41)
+
+
 @pytest.mark.parametrize("index", [0, 1, 255, 256, 511, 512, 599])
 def test_every_entry_can_be_proved(log, index):
     proof, entry = prove(log, KEY, index)
@@ -173,6 +187,23 @@ def test_a_directory_without_a_log_says_what_is_missing(tmp_path):
         Published(tmp_path).verifier()
     with pytest.raises(NotFound, match="is this a published log"):
         verify(Published(tmp_path), KEY)
+
+
+@pytest.mark.parametrize("raw", [b"", b"no key\n", b"\xff\n"])
+def test_a_damaged_key_beside_the_log_is_damage(log, raw):
+    (log.reader.root / "vkey").write_bytes(raw)
+    with pytest.raises(TamperDetected, match="is no key"):
+        log.verifier()
+
+
+def test_a_policy_of_several_logs_has_the_key_of_this_one(log):
+    other = Signer("example.com/another", bytes([1] * 32)).verifier
+    policy = Policy.of_logs([other, KEY])
+
+    assert log.key(policy) == key_of(policy, KEY.name) == log.key(KEY) == KEY
+    assert key_of(policy, other.name) == other
+    with pytest.raises(NotFound, match="a trusted key of"):
+        key_of(policy, "example.com/third")
 
 
 def test_a_verifier_that_trusts_the_tiles_is_caught(log, monkeypatch):
