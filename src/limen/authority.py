@@ -56,6 +56,8 @@ class Authority:
         self._contact = contact
         self.lock = asyncio.Lock()
         self._unlogged: dict[str, dict[str, Any]] = {}
+        self._logging = asyncio.Lock()  # over the two: each order gets one entry, whoever comes to write it first
+        self._logged: dict[str, Receipt] = {}  # by subject, of orders in force
         self.sessions: dict[str, Session] = {}  # issued and not expired; for reports of what a pause would cut
 
     # --- the catalog
@@ -274,11 +276,16 @@ class Authority:
         return None
 
     async def _log_pause(self, pause: Pause) -> Receipt:
-        order: dict[str, object] = {"subject": pause.subject, "reason": pause.reason, "contact": pause.contact}
-        side = Side(self._about(pause.subject), {"order": order})
-        fields = self._unlogged[pause.subject]
-        receipt = await self._custody.ledger.append(*self._custody.scribe.write("pause.order", fields, side))
-        self._unlogged.pop(pause.subject, None)
+        async with self._logging:
+            fields = self._unlogged.get(pause.subject)
+            if fields is None:
+                return self._logged[pause.subject]  # housekeeping was faster
+            order: dict[str, object] = {"subject": pause.subject, "reason": pause.reason, "contact": pause.contact}
+            side = Side(self._about(pause.subject), {"order": order})
+            receipt = await self._custody.ledger.append(*self._custody.scribe.write("pause.order", fields, side))
+            self._logged[pause.subject] = receipt
+            if self._unlogged.get(pause.subject) is fields:  # else it was ordered anew in the meantime
+                del self._unlogged[pause.subject]
         self._keep()
         return receipt
 
@@ -295,6 +302,7 @@ class Authority:
         side = Side(self._about(subject), {"order": {"subject": subject, "reason": reason}})
         receipt = await self._custody.ledger.append(*self._custody.scribe.write("pause.lift", fields, side))
         self._custody.live.lift(subject)
+        self._logged.pop(subject, None)
         self._keep()
         return receipt
 

@@ -13,16 +13,25 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 
 from limen import verbs
-from limen.core.errors import LimenError
+from limen.core.errors import Invalid, LimenError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from limen.server import Gateway
 
+log = structlog.get_logger("limen")
 MAX_REQUEST = 64 << 20
+
+
+class _Request(msgspec.Struct):
+    """One line that the CLI sends."""
+
+    verb: str
+    args: dict[str, Any]
 
 
 class ControlSocket:
@@ -39,10 +48,11 @@ class ControlSocket:
 
         async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
-                request = msgspec.json.decode(await reader.readuntil(b"\n"))
-                answer = await answer_to(gateway, request["verb"], request["args"], by=_peer(writer))
-            except (msgspec.DecodeError, KeyError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-                answer = {"error": {"kind": "Invalid", "message": "control socket: not a request"}}
+                request = msgspec.json.decode(await reader.readuntil(b"\n"), type=_Request)
+            except (msgspec.DecodeError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as e:
+                answer = _error(Invalid("control socket", f"not a request ({e})"))
+            else:
+                answer = await answer_to(gateway, request.verb, request.args, by=_peer(writer))
             writer.write(msgspec.json.encode(answer) + b"\n")
             await writer.drain()
             writer.close()
@@ -63,10 +73,19 @@ class ControlSocket:
 async def answer_to(gateway: Gateway, verb: str, args: dict[str, Any], *, by: str) -> dict[str, Any]:
     """Run one verb; a LimenError becomes `error`, with what the CLI needs to choose words and exit code."""
     try:
+        if verb not in verbs.VERBS:
+            raise Invalid("verb", f"{verb!r} is not known to the gateway that runs; is it of the same version as this command?")
         return {"ok": await verbs.VERBS[verb](gateway, args, by)}
     except LimenError as e:
-        kinds = [kind.__name__ for kind in type(e).__mro__]
-        return {"error": {"kind": kinds[0], "kinds": kinds, "message": str(e), "hint": getattr(e, "next_step", "")}}
+        return _error(e)
+    except Exception:
+        log.exception("a verb failed", verb=verb)
+        return _error(LimenError(f"{verb} failed in a way that limen does not know; the gateway's own log says how"))
+
+
+def _error(error: LimenError) -> dict[str, Any]:
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    return {"error": {"kind": kinds[0], "kinds": kinds, "message": str(error), "hint": getattr(error, "next_step", "")}}
 
 
 def _peer(writer: asyncio.StreamWriter) -> str:

@@ -70,7 +70,7 @@ class HeadWithBody:
                 data = b"".join((head, data))
             else:
                 self._transport.write(head)
-        elif not self._begun and not data[: len(_CONTINUE)] == _CONTINUE:
+        elif not self._begun and data[: len(_CONTINUE)] != _CONTINUE:
             self._begun, self._head = True, bytes(data)
             return
         self._transport.write(data)

@@ -8,6 +8,7 @@ import pytest
 from inprocess import DESK, a_gateway, a_session
 from limen.access import Delivery
 from limen.config import Config, Server
+from limen.control import answer_to
 from limen.core.errors import Conflict, Denied, LedgerUnavailable, NotFound, Paused, SessionEnded
 from limen.core.events import decode
 from limen.core.types import Action, Span
@@ -348,5 +349,39 @@ def test_where_it_is_configured_so_an_access_goes_ahead_unwitnessed_and_is_count
         await gateway.access.list(session, prefix="", client=DESK)
         await gateway.custody.write_counts()
         assert newest(gateway, "access.unwitnessed")["count"] == 2
+
+    in_gateway(body)
+
+
+def test_an_order_gets_one_entry_however_many_come_to_write_it(in_gateway):
+    async def body(gateway):
+        authority = gateway.authority
+        order = authority.order("vendor/quillwork", reason="breach")
+        authority.pause(order)
+        ledger, real = gateway.custody.ledger, gateway.custody.ledger.append
+
+        async def slow(entry, side=None):
+            await asyncio.sleep(0.01)
+            return await real(entry, side)
+
+        ledger.append = slow
+        recording = asyncio.create_task(authority.record_pause(order, streams=0, sessions=0, by="test"))
+        while not authority._unlogged:
+            await asyncio.sleep(0)
+        await authority.log_unlogged()  # as housekeeping does, at just this moment
+        receipt = await recording
+        del ledger.append
+        orders = [i for i, raw in ledger.entries() if decode(raw)["kind"] == "pause.order"]
+        assert orders == [receipt.index]
+
+    in_gateway(body)
+
+
+def test_a_verb_that_is_not_known_or_fails_is_an_answer(in_gateway):
+    async def body(gateway):
+        unknown = await answer_to(gateway, "none", {}, by="test")
+        assert unknown["error"]["kind"] == "Invalid"
+        failed = await answer_to(gateway, "resume", {}, by="test")
+        assert "own log" in failed["error"]["message"]
 
     in_gateway(body)
