@@ -72,9 +72,9 @@ class ControlSocket:
 
 async def answer_to(gateway: Gateway, verb: str, args: dict[str, Any], *, by: str) -> dict[str, Any]:
     """Run one verb; a LimenError becomes `error`, with what the CLI needs to choose words and exit code."""
+    if verb not in verbs.VERBS:
+        return _error(Invalid("verb", f"{verb!r} is unknown to the gateway that runs; is it of this command's version?"))
     try:
-        if verb not in verbs.VERBS:
-            raise Invalid("verb", f"{verb!r} is not known to the gateway that runs; is it of the same version as this command?")
         return {"ok": await verbs.VERBS[verb](gateway, args, by)}
     except LimenError as e:
         return _error(e)
