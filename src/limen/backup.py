@@ -1,9 +1,9 @@
 """Backups of a data directory, served or not, and the way back. One directory of plain files and `manifest.json`.
 
 The order of copying is what makes it consistent. `control.db` first, so that it is never ahead of the log: start-up
-replays what it lacks. Then `ledger.db`. Then what entries may name: blobs, prepared versions and drop boxes, all of which
-are written before their entries. `live.json` comes last of the small ones, so that no pause is missing. The manifest is
-written when all else is durable: a directory without one is no backup.
+replays what it lacks. Then `ledger.db`. Then what those name: sealed bundles, blobs, prepared versions and drop boxes,
+all of which are written before they are named. `live.json` comes last of the small ones, so that no pause is missing.
+The manifest is written when all else is durable: a directory without one is no backup.
 
 A restored log is only as long as its backup. `restore` says which longer one is known of; the guard refuses to sign
 until a new epoch has said what is lost.
@@ -85,10 +85,10 @@ def make(config: Config, target: Path, *, with_keys: bool, now: int) -> Backup:
             owning.enter_context(directory.owned(data))
         for name in ORDER:
             copy_database(data / name, target / name)
-    head = _verified(target / DATABASE, verifier)
-    backup = Backup(target, head.checkpoint, verifier.vkey, with_keys)
+    backup = Backup(target, _head(target / DATABASE, verifier).checkpoint, verifier.vkey, with_keys)
     try:
         _copy_files(config, backup)
+        _verified(target / DATABASE, verifier)
         for name in ORDER:
             backup.files[name] = _digest(target / name)
         _write_manifest(backup, now=now)
@@ -254,6 +254,14 @@ def _put_back(source: Path, staged: Path, files: dict[str, tuple[str, int]]) -> 
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if _copied(path, target) != expected:
             raise TamperDetected(f"{name} of the backup is not what its manifest says; nothing was restored")
+
+
+def _head(database: Path, verifier: Verifier) -> Head:
+    head = look(database.parent, verifier.name).head()
+    if head is None:
+        raise NotFound(f"a log in {database}")
+    check_head(head, verifier)
+    return head
 
 
 def _verified(database: Path, verifier: Verifier) -> Head:

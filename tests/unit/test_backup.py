@@ -154,6 +154,27 @@ def test_copied_in_the_other_order_the_same_change_would_be_in_the_tables_and_no
         asyncio.run(Gateway.open(config_of(tmp_path / "new")))
 
 
+def test_entries_that_left_the_database_are_in_the_backup(data, tmp_path):
+    async def sealed():
+        gateway = await Gateway.open(config_of(data))
+        ledger, scribe = gateway.custody.ledger, gateway.custody.scribe
+        await ledger.append_all([scribe.write("server.start", {}, None) for _ in range(600)])
+        ledger.append_soon(scribe.write("server.start", {}, None)[0], low_water=None)
+        await ledger.flush()
+        moved = await ledger.seal(512)
+        await gateway.close()
+        return moved
+
+    assert asyncio.run(sealed()) == (0, 512)
+    made = make(config_of(data), tmp_path / "backup", with_keys=True, now=5)
+    assert sum(name.startswith("sealed/") for name in made.files) == 2
+
+    assert restore(made.root, tmp_path / "new", vkey=None).checkpoint == made.checkpoint
+    shutil.rmtree(made.root / "sealed")
+    with pytest.raises(TamperDetected, match=r"sealed/.* is missing"):
+        restore(made.root, tmp_path / "another", vkey=None)
+
+
 @pytest.mark.parametrize("name", ["ledger.db", "control.db", "limen.toml", "keys/log.key"])
 @pytest.mark.parametrize("damage", ["changed", "cut", "lost"])
 def test_a_damaged_backup_is_refused_and_leaves_nothing(made, tmp_path, name, damage):
