@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -388,3 +389,56 @@ def test_the_keys_of_storage_come_from_the_environment_alone(monkeypatch):
 
     assert storage_account() == Account("one", "two", endpoint="http://127.0.0.1:1")
     assert "two" not in repr(storage_account())
+
+
+# --- how far behind
+
+
+class Timed(Directory):
+    """Notes when each size was published."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.out = []
+
+    def write(self, path, raw):
+        super().write(path, raw)
+        if path == "checkpoint":
+            self.out.append((time.monotonic(), size_of(raw)))
+
+    def lags(self, commits):
+        """For each commit, how long until a checkpoint that covers it was out."""
+        return [next(at for at, size in self.out if size >= commit) - began for began, commit in commits]
+
+
+def test_news_is_out_soon_in_both_places(world, tmp_path, monkeypatch):
+    """Prints how far behind; what it promises is only the order, for a busy machine is no reason to fail."""
+    places, commits = [], []
+
+    def timed(root):
+        places.append(Timed(root))
+        return places[-1]
+
+    monkeypatch.setattr("limen.ledger.ledger.Directory", timed)
+    second = Timed(tmp_path / "second")
+
+    async def scene():
+        ledger = Ledger.open(world.path, origin=world.signer.name, signer=world.signer, now=world.now, copies=[second])
+        try:
+            until = time.monotonic() + 1.5
+            while time.monotonic() < until:
+                await ledger.append(b"{}")
+                commits.append((time.monotonic(), ledger.head().size))
+                await asyncio.sleep(0.005)
+        finally:
+            await ledger.close()
+
+    asyncio.run(scene())
+
+    for name, place in (("first", places[0]), ("second", second)):
+        lags = sorted(place.lags(commits))
+        print(f"\n{name} place: {len(commits)} commits, {len(place.out)} checkpoints; ", end="")
+        print(f"behind by {1000 * lags[len(lags) // 2]:.0f} ms in the median, {1000 * lags[-1]:.0f} ms at most", end="")
+    firsts = {size: at for at, size in reversed(places[0].out)}
+    assert all(firsts[size] <= at for at, size in second.out)
+    assert len(places[0].out) < len(commits)
