@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 FILL = 4096  # entries in one commit
 PROOFS = 400
-STARTS = 5
+STARTS = 4
 START = """
 import asyncio, json, sys, time, os
 began = time.perf_counter()
