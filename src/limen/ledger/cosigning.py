@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from limen.ledger.asking import Durable, RangeHash
     from limen.ledger.store import Head
 
+WHO_FAILS: Final = "`limen ledger witnesses` says which of them fails"
 HEARTBEAT_S: Final = 60.0
+PATIENCE: Final = 2  # rounds without a quorum, after which nobody is left waiting for the next
 FIRST_RETRY_S: Final = 0.25
 LAST_RETRY_S: Final = 2.0
 
@@ -95,12 +97,14 @@ class Cosigning:
         )
         self._stop: Callable[[TamperDetected], None] = lambda _: None
         self._bring: Callable[[bytes, int], None] = lambda _raw, _size: None
+        self._give_up: Callable[[int], None] = lambda _: None
         self._change = threading.Condition()  # guards all below, and the workers
         self._newest: Checkpoint | None = None  # the newest that is published
         self._round: Checkpoint | None = None  # the one that is being cosigned
         self._lines: dict[str, Signature] = {}  # what the round has brought, by the policy's names
         self._done = -1  # the largest size that the quorum has cosigned
         self._stands = False
+        self._failed = 0  # rounds without a quorum, since the last that had one
         self._waiting: list[tuple[int, Future[None]]] = []
         self._last = 0.0  # when the newest round began, by the monotonic clock
         self._over: str | None = None  # why nothing is cosigned any more
@@ -136,9 +140,18 @@ class Cosigning:
         if found:
             raise found[0]
 
-    def start(self, *, stop: Callable[[TamperDetected], None], bring: Callable[[bytes, int], None]) -> None:
-        """Begin. `stop` hears that the log was set back or forked; `bring` takes a checkpoint with its cosignatures."""
-        self._stop, self._bring = stop, bring
+    def start(
+        self,
+        *,
+        stop: Callable[[TamperDetected], None],
+        bring: Callable[[bytes, int], None],
+        give_up: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Begin. `stop` hears that the log was set back or forked; `bring` takes a checkpoint with its cosignatures.
+
+        `give_up` hears of a checkpoint for which none will come soon.
+        """
+        self._stop, self._bring, self._give_up = stop, bring, give_up
         for thread in self._threads:
             thread.start()
 
@@ -151,7 +164,10 @@ class Cosigning:
             self._change.notify_all()
 
     def reached(self, size: int) -> Future[None]:
-        """A future that is done once the quorum has cosigned a tree of at least this size. LedgerUnavailable if it is over."""
+        """A future that is done once the quorum has cosigned a tree of at least this size.
+
+        LedgerUnavailable as soon as that is not to be expected: it is over, or the quorum has failed `PATIENCE` times.
+        """
         future: Future[None] = Future()
         future.set_running_or_notify_cancel()  # whoever waits may go; the future stays ours to set
         with self._change:
@@ -159,6 +175,8 @@ class Cosigning:
                 future.set_result(None)
             elif self._over is not None:
                 future.set_exception(LedgerUnavailable(self._over))
+            elif self._failed >= PATIENCE:
+                future.set_exception(self._missing())
             else:
                 self._waiting.append((size, future))
         return future
@@ -249,6 +267,23 @@ class Cosigning:
                 self._reach(checkpoint.size)
         with self._change:
             self._stands = stands
+            self._failed = 0 if stands else self._failed + 1
+            waiting: list[tuple[int, Future[None]]] = []
+            if self._failed >= PATIENCE:
+                waiting, self._waiting = self._waiting, []
+            missing = [self._missing() for _ in waiting]
+        if not stands:
+            self._give_up(checkpoint.size)
+        for (_, future), error in zip(waiting, missing, strict=True):
+            future.set_exception(error)
+
+    def _missing(self) -> LedgerUnavailable:
+        """Why nobody can be waited for: a fresh error for each who waits."""
+        troubles = [f"{one.name}: {one.error}" for worker in self._workers for one in worker.known.values() if one.error]
+        return LedgerUnavailable(
+            f"the witnesses' quorum {self._policy.quorum} can't be had now ({'; '.join(troubles) or 'too slow'})",
+            next_step=WHO_FAILS,
+        )
 
     def _wait_for_more(self, asked: list[_Worker], brought: int, until: float) -> None:
         """Until the round has the quorum, or one more after it, or nobody left to wait for, or no more time."""
@@ -320,7 +355,9 @@ class Unwitnessed:
     def look(self) -> None:
         """There is nobody to ask."""
 
-    def start(self, *, stop: Callable[[TamperDetected], None], bring: Callable[[bytes, int], None]) -> None:
+    def start(
+        self, *, stop: Callable[[TamperDetected], None], bring: Callable[[bytes, int], None], give_up: Callable[[int], None]
+    ) -> None:
         """Nothing to begin."""
 
     def published(self, head: Head) -> None:

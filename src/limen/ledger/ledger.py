@@ -15,7 +15,7 @@ from limen.core.errors import LedgerUnavailable, TamperDetected
 from limen.core.events import MAX_ENTRY
 from limen.formats.tiles import WIDTH
 from limen.ledger.asking import DurableLog, range_hash_of
-from limen.ledger.cosigning import Cosigning, Unwitnessed
+from limen.ledger.cosigning import WHO_FAILS, Cosigning, Unwitnessed
 from limen.ledger.guard import Unguarded
 from limen.ledger.patience import Patience
 from limen.ledger.places import Directory
@@ -148,7 +148,7 @@ class Ledger:
         try:
             publisher.start(sequencer.head)
             watch.start(sequencer.head, tampered)
-            cosigning.start(stop=tampered, bring=publisher.publish_cosigned)
+            cosigning.start(stop=tampered, bring=publisher.publish_cosigned, give_up=publisher.not_cosigned)
         except BaseException:
             sequencer.close(timeout_s=0)
             raise
@@ -220,17 +220,16 @@ class Ledger:
     async def witnessed(self, size: int) -> None:
         """Wait until the witnesses' quorum has cosigned a tree of at least this size: level L2.
 
-        LedgerUnavailable if they don't in time, or if no policy names any: whether to go on without is the caller's to decide.
+        LedgerUnavailable if they don't in time or can't be had now, or if no policy names any: whether to go on without is
+        the caller's to decide.
         """
+        self._publisher.reached(size)  # because somebody waits, it is published at once; only then can it be cosigned
         try:
             async with asyncio.timeout(self._witnessed_s):
-                await asyncio.wrap_future(self._publisher.reached(size))
                 await asyncio.wrap_future(self._cosigning.reached(size))
         except TimeoutError as e:
-            raise LedgerUnavailable(
-                f"the witnesses' quorum has not cosigned {size} entries within {self._witnessed_s} s",
-                next_step="`limen ledger witnesses` says which of them fails",
-            ) from e
+            why = f"the witnesses' quorum has not cosigned {size} entries within {self._witnessed_s} s"
+            raise LedgerUnavailable(why, next_step=WHO_FAILS) from e
 
     async def delete_sides(self, sides: Sequence[tuple[int, str]]) -> None:
         """Delete side records by index and class, between commits; durable on return, and zeros in their place. Idempotent."""

@@ -133,6 +133,13 @@ class Publisher:
                 self._cosigned = cosigned
                 self._change.notify_all()
 
+    def not_cosigned(self, size: int) -> None:
+        """For the checkpoint of this size no cosignatures will come soon: the next one is not held back for them."""
+        with self._change:
+            if self._done <= size:
+                self._awaited = False
+                self._change.notify_all()
+
     def reached(self, size: int) -> Future[None]:
         """A future that is done once a checkpoint of at least this size is published; LedgerUnavailable if it can't be."""
         future: Future[None] = Future()
@@ -240,7 +247,7 @@ class Publisher:
             self._change.wait_for(lambda: self._closing or self._behind() or self._has_cosigned())
             if self._behind() and self._awaited:
                 # Even if somebody waits: who needs cosignatures gains nothing from a checkpoint that has none.
-                self._change.wait_for(lambda: self._closing or self._has_cosigned(), HOLD_S)
+                self._change.wait_for(lambda: self._closing or self._has_cosigned() or not self._awaited, HOLD_S)
                 self._awaited = self._has_cosigned()
             if self._behind() and not self._has_cosigned():
                 self._change.wait_for(lambda: self._closing or self._waiting or self._has_cosigned(), ROUND_S)
