@@ -248,4 +248,5 @@ def test_what_it_opens_can_not_steer_the_terminal(tmp_path, capsys):
     assert main([str(tmp_path / "b"), "--vkey", SIGNER.verifier.vkey]) == 0
     told = capsys.readouterr().out
     assert "gone" in told
+    assert "closed    nothing" in told
     assert not {"\x1b", "\u202e"} & set(told)
