@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -236,6 +237,7 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
         async with contextlib.AsyncExitStack() as beside_it:
             if log_listener is not None:
                 await beside_it.enter_async_context(beside(LogDoor(config.data / PUBLISHED), log_listener))
+            _outlive_signals()
             await server.serve()
     finally:
         housekeeping.cancel()
@@ -243,6 +245,15 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
             await housekeeping
         await control.close()
         await gateway.close()
+
+
+def _outlive_signals() -> None:
+    """Let a stop be a stop: uvicorn raises the signal that ended it once more, and by default that would end the process.
+
+    Then nothing of what follows would happen: outcomes that are queued, the newest checkpoint, the high-water notes.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
 
 
 async def _keep_house(gateway: Gateway) -> None:
