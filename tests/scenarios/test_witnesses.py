@@ -163,3 +163,38 @@ def test_a_second_history_is_stopped_while_it_runs(watched):
     assert "rewritten: the witness witness.example-w1" in found["error"]
     assert not standing(world)["stands"]
     assert watch.recorded()["forked_at"] is None, "no two trees of one size were shown to it"
+
+
+def entries(world, kind):
+    """The access entries of one kind in the order of the log, as the command prints them."""
+    lines = world.limen("ledger", "tail", "-n", "500", "--json").stdout.splitlines()
+    found = [json.loads(line) for line in lines]
+    return [one for one in found if one["entry"]["kind"] == kind]
+
+
+def test_bytes_of_a_witnessed_project_wait_for_the_quorum_and_without_it_they_stay(watched):
+    world, watch = watched
+    configure(world, witnessed_projects=["orchid"])
+    world.serve()
+    someone = world.login("q01")
+
+    assert someone.get("orchid-blob/blob.bin", start=0, end=100).status == 206
+
+    [intent] = entries(world, "access.intent")
+    assert watch.recorded()["size"] > intent["index"], "cosigned before the first byte"
+    watch.stop()
+    refused = world.login("q02").get("orchid-blob/blob.bin")
+    assert (refused.status, b"weights" in refused.body) == (503, False)
+    watch.start()
+    until(lambda: standing(world)["stands"], lambda: standing(world))
+    assert world.login("q02").get("orchid-blob/blob.bin").status == 200
+
+
+def test_where_it_is_configured_so_bytes_go_ahead_without_the_quorum(watched):
+    world, watch = watched
+    configure(world, witnessed_projects=["orchid"], without_quorum="serve")
+    watch.stop()
+    world.serve()
+
+    assert world.login("q01").get("orchid-blob/blob.bin").status == 200
+    assert not standing(world)["stands"]
