@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from laid_out import ENTRIES
 
 from limen.core.errors import NotFound, TamperDetected
 from limen.formats import checkpoint, merkle, note, tiles
@@ -148,6 +149,11 @@ def test_a_wider_partial_tile_serves_for_a_narrower_one(log):
         assert verify(log, KEY).checkpoint.size == size
 
 
+@pytest.mark.parametrize(("start", "end"), [(0, 0), (0, 1), (255, 257), (300, 302), (511, 600), (599, 600), (600, 600)])
+def test_entries_come_with_their_indexes_from_start_to_end(log, start, end):
+    assert list(log.entries(start, end)) == [(index, ENTRIES[index]) for index in range(start, end)]
+
+
 def test_only_wider_partial_tiles_are_offered_for_a_narrower_one(log):
     folder = log.reader.root / "tile/0/002.p"
     for name in ("3", "40", "255", "256", "300", "0", "007", "1e1", "new"):
@@ -202,6 +208,8 @@ def test_a_policy_of_several_logs_has_the_key_of_this_one(log):
 
     assert log.key(policy) == key_of(policy, KEY.name) == log.key(KEY) == KEY
     assert key_of(policy, other.name) == other
+    (log.reader.root / "checkpoint").unlink()
+    assert log.key(KEY) == KEY, "a key that was given needs no checkpoint to be known"
     with pytest.raises(NotFound, match="a trusted key of"):
         key_of(policy, "example.com/third")
 
