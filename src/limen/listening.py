@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 MAX_AT_ONCE: Final = 256
 
 
-class _Beside(uvicorn.Server):
-    """A server that leaves the process's signals to the one that owns them."""
+class Unsignalled(uvicorn.Server):
+    """A server that leaves the process's signals to the one that owns them.
+
+    uvicorn's own raises a signal again once it has served: the process would end before it has closed anything.
+    """
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -66,7 +69,7 @@ def address(listening: socket.socket) -> str:
 @contextlib.asynccontextmanager
 async def beside(app: Any, listening: socket.socket) -> AsyncIterator[None]:
     """Serve an application on a socket for the length of a `with`, without touching the process's signals."""
-    server = _Beside(_config(app))
+    server = Unsignalled(_config(app))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield

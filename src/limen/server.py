@@ -40,7 +40,7 @@ from limen.ledger.bucket import Bucket
 from limen.ledger.ledger import PUBLISHED, Ledger
 from limen.ledger.places import SCHEME, Directory
 from limen.ledger.scribe import Scribe
-from limen.listening import beside, bound, log_without_values
+from limen.listening import Unsignalled, beside, bound, log_without_values
 from limen.marks.shelf import Shelf
 from limen.policy.policies import Policies
 from limen.policy.quota import Quota
@@ -228,7 +228,9 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )
-    server = uvicorn.Server(uvicorn_config)
+    server = Unsignalled(uvicorn_config)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
     control = await ControlSocket.listen(gateway, config.data / "control.sock")
     housekeeping = asyncio.create_task(_keep_house(gateway))
     if ready is not None:
