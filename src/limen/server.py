@@ -239,7 +239,6 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
         async with contextlib.AsyncExitStack() as beside_it:
             if log_listener is not None:
                 await beside_it.enter_async_context(beside(LogDoor(config.data / PUBLISHED), log_listener))
-            _outlive_signals()
             await server.serve()
     finally:
         housekeeping.cancel()
@@ -247,15 +246,6 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
             await housekeeping
         await control.close()
         await gateway.close()
-
-
-def _outlive_signals() -> None:
-    """Let a stop be a stop: uvicorn raises the signal that ended it once more, and by default that would end the process.
-
-    Then nothing of what follows would happen: outcomes that are queued, the newest checkpoint, the high-water notes.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
 
 
 async def _keep_house(gateway: Gateway) -> None:
