@@ -155,18 +155,39 @@ def test_a_subtree_beyond_the_tree_is_refused_as_such():
         merkle.verify_subtree_inclusion(3, 4, 8, leaf=LEAVES[0], proof=[LEAVES[0]] * 2, root=LEAVES[0])
 
 
+def subproof(start, end, leaves, *, whole=True):
+    """SUBTREE_SUBPROOF of draft-ietf-plants-merkle-tree-certs §4.4.1, word for word."""
+    n = len(leaves)
+    if (start, end) == (0, n):
+        return [] if whole else [mth(leaves)]
+    k = 1
+    while k * 2 < n:
+        k *= 2
+    if end <= k:
+        return [*subproof(start, end, leaves[:k], whole=whole), mth(leaves[k:])]
+    if k <= start:
+        return [*subproof(start - k, end - k, leaves[k:], whole=whole), mth(leaves[:k])]
+    return [*subproof(0, end - k, leaves[k:], whole=False), mth(leaves[:k])]
+
+
 def test_every_subtree_of_a_small_tree_is_proved_and_verified():
     """Of draft-ietf-plants-merkle-tree-certs §4: inclusion in a subtree, and a subtree in the tree."""
-    for size in range(1, 18):
-        for end in range(1, size + 1):
-            for start in range(end):
-                if start % (1 << (end - start - 1).bit_length()):
-                    continue
-                for index in range(start, end):
-                    path = merkle.inclusion_proof(index - start, end - start, lambda a, b, s=start: range_hash(s + a, s + b))
-                    merkle.verify_subtree_inclusion(
-                        index, start, end, leaf=LEAVES[index], proof=path, root=range_hash(start, end)
-                    )
+    trees = [(start, end, size) for size in range(1, 18) for end in range(1, size + 1) for start in range(end)]
+    for start, end, size in trees:
+        if start % (1 << (end - start - 1).bit_length()):
+            continue
+        subtree, root = range_hash(start, end), range_hash(0, size)
+        for index in range(start, end):
+            path = merkle.inclusion_proof(index - start, end - start, lambda a, b, s=start: range_hash(s + a, s + b))
+            merkle.verify_subtree_inclusion(index, start, end, leaf=LEAVES[index], proof=path, root=subtree)
+        proof = subproof(start, end, LEAVES[:size])
+        merkle.verify_subtree_consistency(start, end, size, subtree_root=subtree, root=root, proof=proof)
+        for wrong in ([root, *proof], proof[1:] or [root], [*proof[:-1], flipped(root)]):
+            with pytest.raises(Invalid):
+                merkle.verify_subtree_consistency(start, end, size, subtree_root=subtree, root=root, proof=wrong)
+        for bent in ({"subtree_root": flipped(subtree), "root": root}, {"subtree_root": subtree, "root": flipped(root)}):
+            with pytest.raises(Invalid):
+                merkle.verify_subtree_consistency(start, end, size, proof=proof, **bent)
 
 
 def test_no_proof_is_made_for_what_is_not_there():

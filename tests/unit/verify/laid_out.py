@@ -28,22 +28,23 @@ def signed(size, *, signer=SIGNER, root=None, cosigners=(), at=1_700_000_000):
     return raw
 
 
-def lay_out(root, size=SIZE):
-    """Write `checkpoint`, `vkey` and every tile and bundle of the first `size` entries."""
+def lay_out(root, entries=ENTRIES):
+    """Write `checkpoint`, `vkey` and every tile and bundle of these entries."""
+    size, leaves = len(entries), [merkle.leaf_hash(raw) for raw in entries]
 
     def put(path, raw):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(raw)
 
     for start in range(0, size, 256):
-        part = ENTRIES[start : min(start + 256, size)]
+        part = entries[start : start + 256]
         put(tiles.path(None, start // 256, len(part)), tiles.encode_bundle(part))
-    level, hashes = 0, LEAVES[:size]
+    level, hashes = 0, leaves
     while hashes:
         for start in range(0, len(hashes), 256):
             part = hashes[start : start + 256]
             put(tiles.path(level, start // 256, len(part)), tiles.encode_tile(part))
         hashes = [merkle.root_of(hashes[i : i + 256]) for i in range(0, len(hashes) - 255, 256)]
         level += 1
-    put("checkpoint", signed(size))
+    put("checkpoint", signed(size, root=merkle.root_of(leaves)))
     put("vkey", f"{SIGNER.vkey}\n".encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from laid_out import ENTRIES
+from laid_out import ENTRIES, lay_out
 
 from limen.core.errors import NotFound, TamperDetected
 from limen.formats import checkpoint, merkle, note, tiles
@@ -152,6 +152,18 @@ def test_a_wider_partial_tile_serves_for_a_narrower_one(log):
 @pytest.mark.parametrize(("start", "end"), [(0, 0), (0, 1), (255, 257), (300, 302), (511, 600), (599, 600), (600, 600)])
 def test_entries_come_with_their_indexes_from_start_to_end(log, start, end):
     assert list(log.entries(start, end)) == [(index, ENTRIES[index]) for index in range(start, end)]
+
+
+def test_a_third_level_of_tiles_is_checked_too(tmp_path):
+    size = 65_537
+    lay_out(tmp_path, [b"%d" % index for index in range(size)])
+    log = Published(tmp_path)
+
+    assert verify(log, KEY).last == b"%d" % (size - 1)
+    (tmp_path / "tile/2/000.p/1").write_bytes(bytes(32))
+    assert first_bad(log) == 0
+    (tmp_path / "tile/2/000.p/1").unlink()
+    assert first_bad(log) == 0
 
 
 def test_only_wider_partial_tiles_are_offered_for_a_narrower_one(log):
