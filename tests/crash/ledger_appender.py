@@ -21,8 +21,10 @@ from pathlib import Path
 
 from limen.core import events
 from limen.formats.note import Signer
+from limen.ledger.guard import Guard
 from limen.ledger.ledger import Ledger
 from limen.ledger.sqlite import SqliteStore, SqliteWriter
+from limen.verify.published import Published
 
 SIGNER = Signer("example.com/log", bytes(32))
 TASKS = 16
@@ -52,21 +54,31 @@ def entry(**details):
     return events.encode("server.start", time.time_ns() // 1000, os.urandom(16), details)
 
 
-def acknowledgement(receipt):
+def open_log(directory, *, store=None, deadline_s=10.0):
+    """Open the log as a server does: with its guard, which must not cry wolf after a crash."""
+    guard = Guard(directory, SIGNER.verifier, logs=[Published(directory / "log")], elsewhere=None, now=time.time)
+    return Ledger.open(
+        directory, origin=SIGNER.name, signer=SIGNER, now=time.time, store=store, guard=guard, deadline_s=deadline_s
+    )
+
+
+def acknowledgement(receipt, side):
     """One line of less than PIPE_BUF bytes: it arrives whole or not at all."""
-    return f"{receipt.index} {receipt.leaf_hash.hex()} {base64.b64encode(receipt.checkpoint.note).decode()}\n".encode()
+    signed = base64.b64encode(receipt.checkpoint.note).decode()
+    return f"{receipt.index} {receipt.leaf_hash.hex()} {signed} {'with-side' if side else 'bare'}\n".encode()
 
 
 async def append_for_ever(ledger, name, *, acknowledgements, ready):
     for number in range(1 << 40):
-        receipt = await ledger.append(entry(task=name, number=number), {"network": b"side"} if number % 3 == 0 else None)
-        os.write(acknowledgements, acknowledgement(receipt))
+        side = {"network": b"side"} if number % 3 == 0 else None
+        receipt = await ledger.append(entry(task=name, number=number), side)
+        os.write(acknowledgements, acknowledgement(receipt, side))
         if number == name == 0:
             os.write(ready, b".")
 
 
 async def flood(directory, store, **pipes):
-    ledger = Ledger.open(directory, origin=SIGNER.name, signer=SIGNER, now=time.time, store=store)
+    ledger = open_log(directory, store=store)
     await asyncio.gather(*(append_for_ever(ledger, name, **pipes) for name in range(TASKS)))
 
 

@@ -6,7 +6,7 @@ Each line names a directory, a socket where its asker listens, and `honest` or a
 "done" whatever became of the commit, a `blind` one does not look whether the log is still as it left it.
 
 The stepper obeys one command a line and answers in lines of JSON: `open` the log there, `append` one entry and `flush` it to
-what is published, `close`. An acknowledgement is sent as soon as there is one, so that it counts even if publishing fails.
+what is published and noted, `close`. An acknowledgement is sent at once, so that it counts even if publishing fails.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ import threading
 import time
 from pathlib import Path
 
-from ledger_appender import SIGNER, entry
+from ledger_appender import SIGNER, entry, open_log
 
 from limen.core.errors import LedgerUnavailable, LimenError
-from limen.ledger import publisher
-from limen.ledger.ledger import Ledger
+from limen.ledger import guard, publisher
 from limen.ledger.sqlite import SqliteStore, SqliteWriter
 
 DEADLINE_S = 3.0
-publisher.RETRY_S = 0.02  # how soon it tries again decides nothing but how long this takes
+publisher.RETRY_S = guard.RETRY_S = guard.PACE_S = 0.02  # how soon they try again decides nothing but how long this takes
 
 
 class CarelessWriter(SqliteWriter):
@@ -77,22 +76,27 @@ class Stepper:
             command = line.strip()
             try:
                 self.loop.run_until_complete(getattr(self, command)())
+                if command == "append":
+                    self.await_note()
                 self.answer(done=command)
             except LimenError as e:
                 self.answer(refused=command, why=str(e))
 
     async def open(self):
-        self.ledger = Ledger.open(
-            self.directory, origin=SIGNER.name, signer=SIGNER, now=time.time, deadline_s=DEADLINE_S, store=self.store
-        )
-        names = {"limen-sequencer": "sequencer", "limen-publisher": "publisher"}
-        threads = {names[thread.name]: thread.native_id for thread in threading.enumerate() if thread.name in names}
-        self.answer(threads=threads)
+        self.ledger = open_log(self.directory, deadline_s=DEADLINE_S, store=self.store)
+        threads = {thread.name.removeprefix("limen-"): thread.native_id for thread in threading.enumerate()}
+        self.answer(threads={name: threads[name] for name in ("sequencer", "publisher", "high-water")})
 
     async def append(self):
         receipt = await self.ledger.append(entry(), {"network": b"side"})
         self.answer(index=receipt.index, leaf=receipt.leaf_hash.hex())
         await self.ledger.flush()
+
+    def await_note(self):
+        """Until the high-water note has come as far as the log, or can't: then it holds nothing up."""
+        guard = self.ledger._guard
+        while guard._thread.is_alive() and guard._noted < self.ledger.head().size and not guard.trouble:
+            time.sleep(0.001)
 
     async def close(self):
         await self.ledger.close()

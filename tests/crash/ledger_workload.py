@@ -14,26 +14,16 @@ import asyncio
 import contextlib
 import os
 import sys
-import time
 from pathlib import Path
 
-from ledger_appender import SIGNER, entry
+from ledger_appender import SIGNER, entry, open_log
 
 from limen.core.errors import LedgerUnavailable
 from limen.ledger import publisher, sqlite
-from limen.ledger.guard import Guard
-from limen.ledger.ledger import Ledger
 from limen.ledger.sqlite import SqliteStore, SqliteWriter
-from limen.verify.published import Published
 
 publisher.SYNC_EVERY = 6
 sqlite.WAL_PAGES = 10
-
-
-def open_log(directory, *, store=None):
-    """Open the log as a server does: with its guard, which must not cry wolf after a power cut."""
-    guard = Guard(directory, SIGNER.verifier, logs=[Published(directory / "log")], elsewhere=None, now=time.time)
-    return Ledger.open(directory, origin=SIGNER.name, signer=SIGNER, now=time.time, store=store, guard=guard, deadline_s=10)
 
 
 class Control(SqliteWriter):

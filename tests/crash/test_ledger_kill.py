@@ -20,12 +20,11 @@ import time
 from pathlib import Path
 
 import pytest
-from ledger_appender import SIGNER
+from ledger_appender import SIGNER, open_log
 
 from limen.core.errors import LedgerUnavailable
 from limen.formats import checkpoint as checkpoints
 from limen.formats import merkle, note, tiles
-from limen.ledger.ledger import Ledger
 from limen.ledger.sequencer import check_head
 from limen.ledger.stored import look
 from limen.verify.published import Published, verify
@@ -87,7 +86,7 @@ class Nursery:
         return int(self.nurse.stdout.readline())
 
     def acknowledged(self):
-        """What the recorder has heard since the last time: (index, leaf hash, signed checkpoint) each."""
+        """What the recorder has heard since the last time: (index, leaf hash, signed checkpoint, side) each."""
         os.write(self.acknowledgements, b"mark\n")
         assert self.recorder.stdout.readline() == b"mark\n"
         with self.kept.open("rb") as kept:
@@ -95,8 +94,8 @@ class Nursery:
             new = kept.read()
         self.read += len(new)
         for line in new.splitlines():
-            index, leaf, signed = line.split()
-            yield int(index), bytes.fromhex(leaf.decode()), base64.b64decode(signed)
+            index, leaf, signed, side = line.split()
+            yield int(index), bytes.fromhex(leaf.decode()), base64.b64decode(signed), side == b"with-side"
 
 
 class History:
@@ -127,12 +126,12 @@ class History:
             return [
                 f"the head of {head.size} entries is not that of the {self.frontier.size} entries stored, or of what was before"
             ]
-        return [*self._lost(acknowledged, start, leaves), *self._forked({signed for _, _, signed in acknowledged}, roots)]
-
-    def _lost(self, acknowledged, start, leaves):
+        sides = {index for index, _, _ in store.sides(start, self.frontier.size)}
         self.acknowledged += len(acknowledged)
-        known = dict(enumerate(leaves, start))
-        return [f"entry {index} was acknowledged, and is lost" for index, leaf, _ in acknowledged if known.get(index) != leaf]
+        return [
+            *_lost(acknowledged, dict(enumerate(leaves, start)), sides),
+            *self._forked({signed for _, _, signed, _ in acknowledged}, roots),
+        ]
 
     def _forked(self, notes, roots):
         self.handed_out += len(notes)
@@ -145,11 +144,19 @@ class History:
             self.sample.pop(self.rng.randrange(len(self.sample)))
 
 
+def _lost(acknowledged, known, sides):
+    for index, leaf, _, side in acknowledged:
+        if known.get(index) != leaf:
+            yield f"entry {index} was acknowledged, and is lost"
+        if side and index not in sides:
+            yield f"the side record of entry {index} was acknowledged, and is lost"
+
+
 def opened_as_a_server_opens_it(directory):
     """Recover, publish, close: the next appender finds a log at rest, as after an orderly end."""
 
     async def scene():
-        ledger = Ledger.open(directory, origin=SIGNER.name, signer=SIGNER, now=time.time)
+        ledger = open_log(directory)
         await ledger.flush()
         await ledger.close()
 

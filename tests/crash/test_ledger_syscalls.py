@@ -16,12 +16,11 @@ import signal
 import time
 
 import pytest
-from ledger_appender import SIGNER, entry
+from ledger_appender import SIGNER, entry, open_log
 from stepping import Fault, Nursery, calls_of, name_of
 
 from limen.formats.merkle import leaf_hash
 from limen.ledger.fsck import verify_stored
-from limen.ledger.ledger import Ledger
 from limen.verify.published import Published, verify
 
 ERRORS = ("EIO", "ENOSPC")
@@ -67,7 +66,7 @@ class Grounds:
 
     def faults(self, phase):
         """Every way in which one call of a phase fails, call by call."""
-        for thread in ("sequencer", "publisher", "main") if phase == "append" else ("main",):
+        for thread in ("sequencer", "publisher", "high-water", "main") if phase == "append" else ("main",):
             with self.stepper(phase) as (stepper, directory):
                 output = directory.with_suffix(".calls")
                 with stepper.traced(thread, output):
@@ -91,7 +90,7 @@ class Grounds:
                     assert (why := stepper.ask("open")) is None, f"{fault}: can't be opened afterwards: {why}"
                 if (why := went_on(stepper)) is not None:
                     end = f"stopped: {why}"
-            except ConnectionResetError:
+            except ConnectionError:
                 end = "died"
         killed = stepper.ended == -signal.SIGKILL
         assert end != "died" or killed, f"{fault}: the process ended with {stepper.ended}"
@@ -115,7 +114,7 @@ def after(directory, acknowledged, fault):
     """A server starts on what is left: it appends; everything verifies; and what was acknowledged is there."""
 
     async def scene():
-        ledger = Ledger.open(directory, origin=SIGNER.name, signer=SIGNER, now=time.time)
+        ledger = open_log(directory)
         await ledger.append(entry())
         await ledger.flush()
         stored = [leaf_hash(raw) for _, raw in ledger.entries()]

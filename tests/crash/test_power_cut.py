@@ -17,8 +17,7 @@ from pathlib import Path
 
 import pytest
 from disk import Disk, traced
-from ledger_appender import entry
-from ledger_workload import SIGNER, open_log
+from ledger_appender import SIGNER, entry, open_log
 
 from limen.formats.merkle import leaf_hash
 from limen.verify.published import Published, verify

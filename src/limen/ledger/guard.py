@@ -17,11 +17,11 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from limen.core.errors import Conflict, Invalid, LimenError, NotFound, TamperDetected
+from limen.core.errors import Conflict, Invalid, LedgerUnavailable, LimenError, NotFound, TamperDetected
 from limen.ledger.evidence import NEXT_STEP, Evidence, contradiction, roots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from limen.core.types import Checkpoint
@@ -66,24 +66,28 @@ class Guard:
 
     def ready(self) -> None:
         """Conflict if a new epoch was begun and not finished: then the database may be under either name."""
-        if (self._data / UNFINISHED).exists():
+        with _within_reach():
+            unfinished = (self._data / UNFINISHED).exists()
+        if unfinished:
             raise Conflict("a new epoch was begun and not finished; run `limen ledger new-epoch` again. Nothing was signed")
 
     def admit(self, head: Head | None, store: Reading) -> None:
         """Pass in silence if the log of this head holds all that is known of it. Changes nothing else.
 
         TamperDetected, kept as an alarm, names the evidence that it contradicts. An alarm that stands is looked into:
-        every entry is hashed, and it ends only if nothing is wrong.
+        every entry is hashed, and it ends only if nothing is wrong. LedgerUnavailable if it can't be looked at now.
         """
         try:
-            standing = read_alarm(self._data)
-            self._compare(head, store, standing)
+            with _within_reach():
+                standing = read_alarm(self._data)
+                self._compare(head, store, standing)
         except TamperDetected as why:
             self.keep(why, head.checkpoint if head else None)
             raise
         self._store = store
         if standing is not None:
-            archive(self._data / ALARM, "ended")
+            with _within_reach():
+                archive(self._data / ALARM, "ended")
 
     def _compare(self, head: Head | None, store: Reading, standing: dict[str, Any] | None) -> None:
         kept = evidence_of(standing, self._verifier)
@@ -299,6 +303,15 @@ def _note(path: Path) -> bytes | None:
         if not path.parent.is_dir():
             raise Invalid("ledger.high_water", f"{path.parent} is not there: is its disk mounted?") from None
         return None
+
+
+@contextlib.contextmanager
+def _within_reach() -> Iterator[None]:
+    """A disk that can't be read proves nothing, in either direction."""
+    try:
+        yield
+    except OSError as e:
+        raise LedgerUnavailable(f"what is known of the log can't be looked at: {e}. Nothing was signed") from e
 
 
 def archive(path: Path, word: str) -> None:
