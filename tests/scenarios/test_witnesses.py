@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from limen.formats import note
+from limen.formats import witness as codec
 from limen.listening import address, bound
 from simulator import World
 
@@ -29,6 +30,7 @@ class Watch:
     directory: Path
     address: str
     process: subprocess.Popen | None = None
+    words: tuple[str, ...] = ()
 
     @classmethod
     def make(cls, world, directory):
@@ -39,10 +41,9 @@ class Watch:
         return watch
 
     def start(self):
+        words = self.words or ("witness", "serve", str(self.directory), "--listen", self.address)
         with (self.directory.parent / "witness.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.world.command, "witness", "serve", str(self.directory), "--listen", self.address], stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen([*self.world.command, *words], stdout=log, stderr=log)
         host, _, port = self.address.partition(":")
         until(lambda: self.process.poll() is not None or _listens(host, int(port)), lambda: "the witness did not answer")
         assert self.process.poll() is None
@@ -198,3 +199,28 @@ def test_where_it_is_configured_so_bytes_go_ahead_without_the_quorum(watched):
 
     assert world.login("q01").get("orchid-blob/blob.bin").status == 200
     assert not standing(world)["stands"]
+
+
+def test_a_mirror_cosigns_what_it_holds_and_is_read_in_the_logs_place(made, tmp_path):
+    world = replace(made[0], data=tmp_path / "data")
+    shutil.copytree(made[0].data, world.data)
+    vkey, copy = str(world.data / "log" / "vkey"), tmp_path / "copy"
+    with bound("127.0.0.1:0") as one, bound("127.0.0.1:0") as other:
+        log, mirror = address(one), address(other)
+    world.limen("mirror", "init", str(copy), "--log", f"http://{log}", "--vkey", vkey, "--name", "mirror.example/m1")
+    policy = world.limen("witness", "policy", str(copy), "--url", f"http://{mirror}", "--log", vkey).stdout
+    (world.data / "policy").write_text(policy)
+    configure(world, listen=log)
+    watch = Watch(world, copy, mirror, words=("mirror", "run", str(copy), "--every", "600", "--listen", mirror))
+    try:
+        world.serve()
+        watch.start()
+        assert world.login("q01").get("orchid-blob/blob.bin").status == 200
+        until(lambda: standing(world)["stands"], lambda: standing(world))
+        below = codec.monitoring_path("limen.local/log").partition("/")[0]
+        for place in (str(copy), f"http://{mirror}/{below}", f"http://{log}"):
+            assert "mirror.example-m1" in world.limen("ledger", "verify", place, "--policy", f"{world.data}/policy").stdout
+        assert watch.recorded()["size"] == standing(world)["size"]
+    finally:
+        world.stop(kill=True)
+        watch.stop()
