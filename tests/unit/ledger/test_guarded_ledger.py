@@ -9,6 +9,7 @@ import pytest
 
 from limen.core.errors import LedgerUnavailable, TamperDetected
 from limen.formats.note import Signer
+from limen.formats.receipt import decode, header
 from limen.ledger.guard import Guard
 from limen.ledger.stored import look
 
@@ -96,3 +97,27 @@ def test_an_alarm_while_it_runs_stops_the_log_and_is_kept(guarded, make_entry):
     guarded.run(scene)
 
     assert json.loads((guarded.path / "alarm.json").read_bytes())["why"] == "a witness saw more"
+
+
+def test_a_receipt_that_the_log_contradicts_stops_it_and_one_that_it_keeps_does_not(guarded, make_entry):
+    guarded.fill(5)
+    old = keep(guarded)
+    held = []
+
+    async def more(ledger):
+        held.append(await ledger.append(make_entry("one")))
+
+    async def confronted(ledger):
+        mine = await ledger.append(make_entry("another"))
+        assert ledger.hold(decode(header(mine))).index == mine.index
+        with pytest.raises(TamperDetected, match="the log was rewritten: the receipt of entry 5"):
+            ledger.hold(decode(header(held[0])))
+        with pytest.raises(LedgerUnavailable, match="stopped"):
+            await ledger.append(make_entry("two"))
+
+    guarded.run(more)
+    back(guarded, old)
+    guarded.elsewhere.unlink()
+    guarded.run(confronted)
+
+    assert json.loads((guarded.path / "alarm.json").read_bytes())["evidence"] == held[0].checkpoint.note.decode()
