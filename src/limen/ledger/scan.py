@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 RUN: Final = 4096
 _ROWS: Final = "SELECT idx, committed_at, raw FROM entry WHERE idx >= :start AND idx < :end ORDER BY idx"
 _ROW: Final = "SELECT idx, committed_at, raw FROM entry WHERE idx = :start AND :end"
-_SIDES: Final = "SELECT idx, class, raw FROM side WHERE idx >= :start AND idx < :end ORDER BY idx, class"
+# A side record that was deleted is zeros.
+_SIDES: Final = """
+SELECT idx, class, raw FROM side WHERE idx >= :start AND idx < :end AND substr(raw, 1, 1) <> zeroblob(1) ORDER BY idx, class
+"""
 _SEALS: Final = "SELECT number, committed_at, root FROM sealed"
 _OUTSIDE: Final = """
 SELECT (SELECT min(idx) FROM entry), (SELECT max(idx) FROM entry), (SELECT min(idx) FROM side), (SELECT max(idx) FROM side)

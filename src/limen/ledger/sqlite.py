@@ -44,8 +44,9 @@ CREATE TABLE IF NOT EXISTS head (
 CREATE TABLE IF NOT EXISTS entry (idx INTEGER PRIMARY KEY, committed_at INTEGER NOT NULL, raw BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS sealed (number INTEGER PRIMARY KEY, committed_at INTEGER NOT NULL, root BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS side (
-    idx INTEGER NOT NULL, class TEXT NOT NULL, raw BLOB NOT NULL, PRIMARY KEY (idx, class)
-) STRICT, WITHOUT ROWID;
+    id INTEGER PRIMARY KEY, idx INTEGER NOT NULL, class TEXT NOT NULL, raw BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS side_of ON side (idx, class);
 """
 _READ_HEAD: Final = """
 SELECT size, root, frontier, note, low_water, committed_at, (SELECT max(idx) FROM entry) FROM head WHERE origin = :origin
@@ -67,12 +68,16 @@ WHERE origin = ? AND size = ? AND root = ?
 _ADD_ENTRY: Final = "INSERT INTO entry (idx, committed_at, raw) VALUES (?, ?, ?)"
 _ADD_ENTRIES: Final = {rows: _ADD_ENTRY + ", (?, ?, ?)" * (rows - 1) for rows in (64, 8, 1)}
 _ADD_SIDE: Final = "INSERT INTO side (idx, class, raw) VALUES (:idx, :class, :raw)"
-_DELETE_SIDE: Final = "DELETE FROM side WHERE idx = :idx AND class = :class"
+# A record that goes is overwritten where it stands. Were its row deleted, SQLite would move its neighbours to other pages,
+# and leave behind copies of them that no later deletion finds, `secure_delete` or not.
+_DELETE_SIDE: Final = "UPDATE side SET raw = zeroblob(length(raw)) WHERE idx = :idx AND class = :class"
 _READ_ENTRIES: Final = "SELECT idx, raw FROM entry WHERE idx >= :start AND idx < :end ORDER BY idx LIMIT :page"
 _READ_SIDES: Final = """
-SELECT idx, class, raw FROM side WHERE (idx, class) > (:start, :class) AND idx < :end ORDER BY idx, class LIMIT :page
+SELECT idx, class, raw FROM side
+WHERE (idx, class) > (:start, :class) AND idx < :end AND substr(raw, 1, 1) <> zeroblob(1)
+ORDER BY idx, class LIMIT :page
 """
-_READ_SIDE_HEADS: Final = _READ_SIDES.replace("raw", "substr(raw, 1, 17)")  # store.HEAD_BYTES
+_READ_SIDE_HEADS: Final = _READ_SIDES.replace("class, raw", "class, substr(raw, 1, 17)")  # store.HEAD_BYTES
 _READ_TIME: Final = "SELECT committed_at FROM entry WHERE idx = :idx"
 _READ_LAST: Final = "SELECT max(idx) FROM entry"
 _READ_SEAL: Final = "SELECT root FROM sealed WHERE number = :number"
@@ -217,7 +222,7 @@ class SqliteWriter:
                 raise
 
     def _prepare(self) -> None:
-        # secure_delete: what is deleted is overwritten with zeros; erasure and expiry stand on it.
+        # secure_delete: what is deleted is overwritten with zeros. (Side records are overwritten in their place.)
         # wal_autocheckpoint: every so many pages the log's are copied into the file, and both are synced. Rarer, each page of
         # entries is copied once and not several times; more often, and a start after a crash has less to copy.
         settings = ("synchronous = FULL", "busy_timeout = 250", "trusted_schema = OFF", "secure_delete = ON")
@@ -267,7 +272,7 @@ class SqliteWriter:
                 done += rows
 
     def delete_sides(self, sides: Sequence[tuple[int, str]]) -> None:
-        """One transaction; the freed bytes are zeros (`secure_delete`)."""
+        """One transaction; each record's bytes are zeros from then on, in their place."""
         execute = self._connection.execute
         with _translated("delete side records"):
             execute("BEGIN IMMEDIATE")

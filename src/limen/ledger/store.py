@@ -40,7 +40,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Entries that become durable together. `sides` are side records by index and class; most entries have none."""
+    """Entries that become durable together. `sides` are side records by index and class; most entries have none.
+
+    A side record does not begin with a zero byte: that is how a store may mark one that was deleted.
+    """
 
     start: int
     entries: Sequence[bytes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import sqlite3
 import threading
 
@@ -134,7 +135,7 @@ def test_side_records_lie_beside_their_entries(world, make_entry):
 
 def test_side_records_come_back_in_order_over_many_pages(world, make_entry):
     async def scene(ledger):
-        await ledger.append_all([(make_entry(str(i)), {"b": bytes(40), "a": b"x" * 40}) for i in range(1500)])
+        await ledger.append_all([(make_entry(str(i)), {"b": b"y" * 40, "a": b"x" * 40}) for i in range(1500)])
         whole, heads = list(ledger.sides(0, 1500)), list(ledger.side_heads(0, 1500))
         assert [(index, name) for index, name, _ in whole] == [(i, name) for i in range(1500) for name in ("a", "b")]
         assert heads == [(index, name, raw[:17]) for index, name, raw in whole]
@@ -163,20 +164,41 @@ def test_deleted_side_records_leave_no_byte_in_the_database(world, make_entry):
     world.verify()
 
 
-def test_control_without_secure_delete_the_same_search_finds_them(bent, make_entry):
-    world = bent(lambda _, proceed: proceed())
-
-    def anywhere(needle):
-        return any(needle in path.read_bytes() for path in world.path.rglob("*") if path.is_file())
+def lived_in(world, make_entry):
+    """Appends side records of many lengths, deletes some now and then, and says how many deleted bytes are left somewhere."""
+    draw = random.Random(5)
+    kept, gone = {}, []
 
     async def scene(ledger):
-        world.store.writers[-1]._connection.execute("PRAGMA secure_delete = OFF")
-        await ledger.append_all([(make_entry(str(i)), {"network": b"gone %03d" % i * 9}) for i in range(300)])
-        await ledger.delete_sides([(i, "network") for i in range(300)])
+        while (size := ledger.head().size) < 1_000:
+            sides = [
+                {
+                    name: b"\2" + draw.randbytes(draw.choice([60, 130, 400, 900]))
+                    for name in draw.sample("abcde", draw.randint(1, 3))
+                }
+                for _ in range(draw.randint(1, 60))
+            ]
+            await ledger.append_all([(make_entry("x"), side) for side in sides])
+            kept.update({(size + i, name): raw for i, side in enumerate(sides) for name, raw in side.items()})
+            going = [key for key in kept if draw.random() < 0.1]
+            await ledger.delete_sides(going)
+            gone.extend(kept.pop(key) for key in going)
         assert await ledger.forget()
-        assert anywhere(b"gone")
+        assert {(index, name): raw for index, name, raw in ledger.sides(0, ledger.head().size)} == kept
 
     world.run(scene)
+    raw = (world.path / "ledger.db").read_bytes()
+    found = {raw[at : at + 16] for at in range(len(raw))}
+    return sum(record[at : at + 16] in found for record in gone for at in range(0, len(record) - 16, 16))
+
+
+def test_no_piece_of_a_deleted_side_record_is_left_however_the_pages_came_to_lie(world, make_entry):
+    assert lived_in(world, make_entry) == 0
+
+
+def test_control_rows_that_are_deleted_leave_pieces_of_their_neighbours_behind(world, make_entry, monkeypatch):
+    monkeypatch.setattr("limen.ledger.sqlite._DELETE_SIDE", "DELETE FROM side WHERE idx = :idx AND class = :class")
+    assert lived_in(world, make_entry) > 0
 
 
 def test_a_reader_in_the_way_of_forgetting_is_reported_and_stops_nothing(world, make_entry, monkeypatch):
