@@ -64,7 +64,7 @@ def read_web_identity(fields: dict[str, str]) -> WebIdentity:
     session_name = fields.get("RoleSessionName", "")
     if not _NAME.fullmatch(session_name):
         raise Invalid("RoleSessionName", "must be 2 to 64 letters, digits or any of _+=,.@-")
-    token = fields.get("WebIdentityToken", "")
+    token = fields.get("WebIdentityToken", "").strip()  # SDKs send the file as it is, and editors end it with a newline
     if not token:
         raise Invalid("WebIdentityToken", "is missing")
     return WebIdentity(role[1], session_name, token, _duration(fields.get("DurationSeconds", str(SESSION_S))))

@@ -161,6 +161,10 @@ def test_a_get_with_the_same_parameters_gives_the_same(world):
     assert world.started[0][3] == 3600
 
 
+def test_a_token_file_that_ends_in_a_newline_is_read_as_it_was_meant(world):
+    assert world.call({**GOOD, "WebIdentityToken": GOOD["WebIdentityToken"] + "\n"})[0] == 200
+
+
 def test_answers_are_never_stored_on_the_way(world):
     sent = []
 
