@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from limen.core.errors import Invalid, LedgerUnavailable, LimenError, TamperDetected
 from limen.formats import note
 from limen.ledger.asking import Asked, Trouble
+from limen.ledger.watched import WHO_FAILS, Standing, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,34 +28,10 @@ if TYPE_CHECKING:
     from limen.ledger.asking import Durable, RangeHash
     from limen.ledger.store import Head
 
-WHO_FAILS: Final = "`limen ledger witnesses` says which of them fails"
 HEARTBEAT_S: Final = 60.0
 PATIENCE: Final = 2  # rounds without a quorum, after which nobody is left waiting for the next
 FIRST_RETRY_S: Final = 0.25
 LAST_RETRY_S: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What is known of one witness: the largest tree of ours that it cosigned, when by its clock, and what fails now."""
-
-    name: str
-    key: str
-    url: str
-    size: int | None = None
-    at: int | None = None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Whether the quorum stands: the newest round reached it. `size`: the largest tree that it ever cosigned here."""
-
-    quorum: str
-    stands: bool
-    size: int | None
-    published: int | None
-    witnesses: tuple[Standing, ...]
 
 
 @dataclass(eq=False, slots=True)
@@ -349,36 +326,6 @@ class Cosigning:
             self._change.notify_all()
 
 
-class Unwitnessed:
-    """In the place of Cosigning where no policy names a witness."""
-
-    def look(self) -> None:
-        """There is nobody to ask."""
-
-    def start(
-        self, *, stop: Callable[[TamperDetected], None], bring: Callable[[bytes, int], None], give_up: Callable[[int], None]
-    ) -> None:
-        """Nothing to begin."""
-
-    def published(self, head: Head) -> None:
-        """Nobody is told."""
-
-    def reached(self, size: int) -> Future[None]:
-        """Never: nobody can be waited for."""
-        future: Future[None] = Future()
-        future.set_exception(
-            LedgerUnavailable(f"no witness can cosign {size} entries", next_step="set ledger.policy in limen.toml")
-        )
-        return future
-
-    def state(self) -> State:
-        """No quorum, and nobody in it."""
-        return State(quorum="", stands=False, size=None, published=None, witnesses=())
-
-    def close(self, *, timeout_s: float) -> None:
-        """Nothing to end."""
-
-
 def _worker(asked: Asked) -> _Worker:
     known = {w.name: Standing(w.name, w.key.vkey, asked.url, error="not asked yet") for w in asked.witnesses}
     return _Worker(asked, known=known)
@@ -394,7 +341,7 @@ def _by_url(policy: Policy) -> dict[str, list[Any]]:
 
 
 def _check_policy(policy: Policy, verifier: Verifier) -> None:
-    if all(log.verifier.public_key != verifier.public_key for log in policy.logs):
+    if all(log.verifier != verifier for log in policy.logs):
         raise Invalid("ledger.policy", f"is about another log: it has no line `log {verifier.vkey}`")
     if not policy.satisfied_by({name for name, witness in policy.witnesses.items() if witness.url}):
         raise Invalid("ledger.policy", "its quorum can't be reached: a witness that it needs has no URL")

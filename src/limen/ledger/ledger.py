@@ -15,7 +15,7 @@ from limen.core.errors import LedgerUnavailable, TamperDetected
 from limen.core.events import MAX_ENTRY
 from limen.formats.tiles import WIDTH
 from limen.ledger.asking import DurableLog, range_hash_of
-from limen.ledger.cosigning import WHO_FAILS, Cosigning, Unwitnessed
+from limen.ledger.cosigning import Cosigning
 from limen.ledger.guard import Unguarded
 from limen.ledger.patience import Patience
 from limen.ledger.places import Directory
@@ -24,6 +24,7 @@ from limen.ledger.receipts import check
 from limen.ledger.sealed import prepare
 from limen.ledger.sequencer import Request, Sequencer
 from limen.ledger.stored import stored
+from limen.ledger.watched import WHO_FAILS, Unwitnessed
 from limen.verify.published import Published
 
 if TYPE_CHECKING:
@@ -34,12 +35,12 @@ if TYPE_CHECKING:
     from limen.formats.note import Signer, Verifier
     from limen.formats.receipt import Claim
     from limen.formats.tlogpolicy import Policy
-    from limen.ledger.cosigning import State
     from limen.ledger.guard import Guard
     from limen.ledger.places import Place
     from limen.ledger.publisher import Progress
     from limen.ledger.receipts import Held
     from limen.ledger.store import Head, Store
+    from limen.ledger.watched import State
 
 PUBLISHED = "log"
 CLOSE_S = 10.0

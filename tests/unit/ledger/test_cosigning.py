@@ -483,8 +483,9 @@ def test_the_bare_word_of_a_witness_without_a_monitoring_page_is_taken(scene, ad
 # --- policies
 
 
-def test_a_policy_about_another_log_is_refused_with_the_line_that_it_lacks(scene):
-    policy = Policy.read(f"log {STRANGER.vkey}\nquorum none\n")
+@pytest.mark.parametrize("other", [STRANGER, note.Signer("example.com/log/epoch-1", LOG.seed)])
+def test_a_policy_about_another_log_is_refused_with_the_line_that_it_lacks(scene, other):
+    policy = Policy.read(f"log {other.vkey}\nquorum none\n")
 
     with pytest.raises(Invalid, match=LOG.vkey.replace("+", r"\+")[:30]):
         asyncio.run(scene.open(policy=policy).__aenter__())
