@@ -17,6 +17,7 @@ from limen.cli.link import call, data_option, json_option, print_json, say, tabl
 from limen.core.errors import Invalid, TamperDetected
 
 if TYPE_CHECKING:
+    from limen.core.types import Checkpoint
     from limen.formats.note import NoteKey, Verifier
     from limen.ledger.examination import Examination
 
@@ -35,15 +36,14 @@ vkey_option = click.option("--vkey", help="The log's key, or a file that holds i
 def fsck(data: Path, vkey: str | None, *, repair: bool, as_json: bool) -> None:
     """Examine rows, head, side records, tiles, bundles and checkpoint; name the first bad index. Exit code 5 on damage."""
     from limen import directory
+    from limen.ledger.examination import examine
     from limen.ledger.mend import mend
 
     verifier, trusted = _keys(data, vkey)
     mended: list[str] = []
     if repair:
-        from limen.ledger.examination import examine
-
         with directory.owned(data):
-            with examine(data, verifier, trusted=trusted) as found:
+            with examine(data, verifier, trusted=trusted, elsewhere=_elsewhere(data, verifier)) as found:
                 if found.findings:
                     _tell(found)
                     mended = mend(found)
@@ -72,7 +72,7 @@ def _examined(data: Path, verifier: Verifier, trusted: list[NoteKey]) -> tuple[d
     from limen.ledger.mend import can_mend
 
     began = time.perf_counter()
-    with examine(data, verifier, trusted=trusted) as found:
+    with examine(data, verifier, trusted=trusted, elsewhere=_elsewhere(data, verifier)) as found:
         seconds = time.perf_counter() - began
         answer = {
             "ok": not found.findings,
@@ -94,6 +94,18 @@ def _examined(data: Path, verifier: Verifier, trusted: list[NoteKey]) -> tuple[d
             return answer, None
         _tell(found)
         return answer, _damage(found, can_mend(found))
+
+
+def _elsewhere(data: Path, verifier: Verifier) -> list[tuple[str, Checkpoint]]:
+    """What the guard would hold against the log: the high-water notes here and on another disk, and a standing alarm's."""
+    from limen import directory
+    from limen.config import load
+    from limen.ledger.guard import evidence_of, read_alarm
+
+    evidence = directory.guard(load(data), verifier, now=time.time).evidence()
+    kept = evidence_of(read_alarm(data), verifier)
+    found = [*evidence, *([kept] if kept else [])]
+    return [(each.where, each.checkpoint) for each in found if each.checkpoint.origin == verifier.name]
 
 
 def _tell(found: Examination) -> None:

@@ -51,11 +51,20 @@ class Finding:
 class Examination:
     """What was found, and what mending needs to know. Made by `examine`; usable while that is open."""
 
-    def __init__(self, directory: Path, scan: Scan, verifier: Verifier, *, trusted: Sequence[NoteKey]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        scan: Scan,
+        verifier: Verifier,
+        *,
+        trusted: Sequence[NoteKey] = (),
+        elsewhere: Sequence[tuple[str, Checkpoint]] = (),
+    ) -> None:
         self.directory, self.scan, self.verifier = directory, scan, verifier
         self.findings: list[Finding] = []
         self.bad_files: list[str] = []  # published tiles and bundles that are not as proven
         self.forked = False
+        self.reached = 0  # how far the log is known to have come, by anything
         # First what is out, then the snapshot: a running log only grows.
         self.out = self._published_checkpoint(trusted)
         self.head = scan.head(verifier)
@@ -71,6 +80,7 @@ class Examination:
         self._judge()
         self._beside_the_entries()
         self._published_files()
+        self._elsewhere(elsewhere)
         self.findings.sort(key=lambda found: (found.index is None, found.index or 0))
 
     @property
@@ -122,6 +132,7 @@ class Examination:
         except (NotFound, Invalid) as e:
             self._find("checkpoint", f"the published checkpoint does not verify: {e}", derived=True)
             return None
+        self.reached = place.synced()
         if place.synced() > size:
             self._find(
                 "checkpoint", f"{place.synced()} entries were published, and the checkpoint is of {size}", size, derived=True
@@ -312,6 +323,21 @@ class Examination:
         fits = at == 1 or times[at - 2][1] <= times[at][1]
         return before if fits and here - before < after - here else here
 
+    # --- what is known elsewhere
+
+    def _elsewhere(self, notes: Sequence[tuple[str, Checkpoint]]) -> None:
+        """Checkpoints of this log that are kept in other places: it must be as long, and the same."""
+        for where, kept in notes:
+            self.reached = max(self.reached, kept.size)
+            if kept.size > self.size:
+                what = f"the log was set back: {where} shows {kept.size} entries, and here are {self.size}"
+                self._find("rows", what, self.size)
+            elif self.proven.hash(0, kept.size) not in {kept.root, None}:
+                self.forked = True
+                self._find("rows", f"fork: {where} is of another history, at size {kept.size}")
+        bundles = [(number, width) for (level, number), widths in self.files.widths.items() if level is None for width in widths]
+        self.reached = max([self.reached, *(number * tiles.WIDTH + width for number, width in bundles)])
+
     # --- what is published
 
     def _published_files(self) -> None:
@@ -371,13 +397,20 @@ class Examination:
 
 
 @contextlib.contextmanager
-def examine(directory: Path, verifier: Verifier, *, trusted: Sequence[NoteKey] = ()) -> Iterator[Examination]:
+def examine(
+    directory: Path,
+    verifier: Verifier,
+    *,
+    trusted: Sequence[NoteKey] = (),
+    elsewhere: Sequence[tuple[str, Checkpoint]] = (),
+) -> Iterator[Examination]:
     """Examine a data directory. `trusted` are witnesses' keys: a cosignature under one of them must verify.
 
+    `elsewhere` are verified checkpoints of this log from other places, each with a word on where it was found.
     LedgerUnavailable if the database can't be opened at all.
     """
     with Scan.of(directory / DATABASE) as scan:
-        yield Examination(directory, scan, verifier, trusted=trusted)
+        yield Examination(directory, scan, verifier, trusted=trusted, elsewhere=elsewhere)
 
 
 class _Upper:

@@ -52,9 +52,19 @@ def can_mend(found: Examination) -> str:
         return "there is no second copy of side records; the entries they belong to still prove what they prove"
     if found.rows_end > found.size:
         return "there are rows that no signed head covers, and they may be entries"
+    if found.reached > found.size:
+        return f"the log is known to have had {found.reached} entries, and no sound checkpoint here covers them"
+    if (found.head is None or found.head.signed is None) and _differing(found):
+        return "the database's own head does not verify, and rows differ from what is published: it may be another history"
     if not found.only_derived and found.restorable() is None:
         return "not every bad row can be had from a published bundle; look for a backup, or for a second place of publication"
     return ""
+
+
+def _differing(found: Examination) -> bool:
+    """Whether any bad row reads well: it is not damage of the disk that made it another."""
+    copy = found.copies[ROWS]
+    return any(copy.leaves(index, index + 1)[0] is not None for index in found.verdict.bad[ROWS])
 
 
 def mend(found: Examination) -> list[str]:
@@ -171,7 +181,8 @@ def _rebuild(found: Examination) -> str:
     fsync(mended)
     kept = _exchange(found.directory / DATABASE, mended)
     came = f"{len(restored)} rows were restored from published bundles" if restored else "its rows were copied"
-    return f"a new database makes the root signed at size {found.size}: {came}; the damaged one is kept in {kept}"
+    lost = "; side records that could not be read are not in it" if found.scan.trouble else ""
+    return f"a new database makes the root signed at size {found.size}: {came}; the damaged one is kept in {kept}{lost}"
 
 
 def _sound_rows(found: Examination, restored: dict[int, bytes]) -> Iterator[list[tuple[int, int, bytes]]]:

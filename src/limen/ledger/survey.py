@@ -153,7 +153,7 @@ class Survey:
                 self.open_intents.pop(entry["of"], None)
             elif index < self.low_water and entry["kind"] == "access.intent" and needs_outcome(entry):
                 self.open_intents[index] = None
-        except (msgspec.DecodeError, KeyError, TypeError, RecursionError):
+        except (msgspec.DecodeError, ValueError, KeyError, TypeError, RecursionError):
             return  # bytes that no scribe wrote: whether they are the signed ones is asked elsewhere
 
     def _sides(self, low: int, end: int, rows: dict[int, Row], odd: Callable[[str, bytes, bytes], str]) -> None:

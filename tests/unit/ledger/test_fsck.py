@@ -217,3 +217,50 @@ def test_without_a_valid_signature_nothing_is_mended(filled):
 
     assert can_mend(examined(filled))
     refuse_to_mend(filled, "nothing can be held against it")
+
+
+# --- what is known elsewhere
+
+
+def test_a_checkpoint_kept_elsewhere_shows_a_log_that_was_set_back_whole(filled, tmp_path):
+    """Database and published log were both restored from an old backup; a note on another disk was not."""
+    shutil.copytree(filled.path, tmp_path / "older")
+    filled.fill(50)
+    kept = filled.log.checkpoint(filled.signer.verifier)
+    filled.path = tmp_path / "older"
+    assert examined(filled).findings == []
+
+    with examine(filled.path, filled.signer.verifier, elsewhere=[("a note", kept)]) as found:
+        assert found.first_bad == 700
+        assert "a note shows 750 entries" in found.findings[0].why
+        with pytest.raises(TamperDetected, match="known to have had 750"):
+            mend(found)
+
+
+def test_a_checkpoint_kept_elsewhere_shows_a_second_history_under_the_real_key(filled, module_world, tmp_path):
+    other = module_world(tmp_path / "other")
+    other.path.mkdir()
+    other.fill(600)
+    kept = other.log.checkpoint(other.signer.verifier)
+
+    with examine(filled.path, filled.signer.verifier, elsewhere=[("a note", kept)]) as found:
+        assert "fork: a note" in found.findings[0].why
+        with pytest.raises(TamperDetected, match="two histories"):
+            mend(found)
+
+
+def test_entries_that_no_signed_checkpoint_covers_any_more_are_not_given_up(filled, tmp_path):
+    """An older checkpoint in both places would be enough to make a whole log of, and 100 entries less."""
+    shutil.copytree(filled.path, tmp_path / "older")
+    filled.fill(100)
+    shutil.copy(tmp_path / "older" / "log" / "checkpoint", filled.path / "log" / "checkpoint")
+    filled.edit("DELETE FROM head", "DELETE FROM entry WHERE idx >= 650")
+
+    assert examined(filled).first_bad == 650
+    refuse_to_mend(filled, "known to have had 800")
+
+
+def test_rows_that_read_well_and_differ_are_not_replaced_if_the_database_can_not_speak_for_itself(filled):
+    filled.edit("UPDATE entry SET raw = x'7b7d' WHERE idx = 300", "UPDATE head SET note = x'00'")
+
+    refuse_to_mend(filled, "another history")
