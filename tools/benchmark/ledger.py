@@ -7,6 +7,8 @@
     fsck                every entry of the database and of the published log checked  ÷ SHA-256 over the same entries
     restart             a gateway with a million entries, killed: to its first durable intent
 
+The first two are measured once more with every sync of either side made slower (by strace), as on a disk that is not as fast.
+
 Slices are short, and one round takes a slice of everything before the next begins. A ratio is taken within its round;
 the table has the median, and the quarter and three-quarter points. Nothing here asserts a time. All files lie in one
 temporary directory: set TMPDIR to measure another disk.
@@ -19,7 +21,9 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -52,6 +56,7 @@ BATCHES = (1, 64)
 STAGED = 400  # commits that are prepared before the clock starts: their heads are hashed and signed already
 PAUSE_S = 0.05  # of a caller who has more to do than to write entries
 LARGE = 1_000_000
+SLOWER_US = 2_000
 
 
 def salt(number: int) -> str:
@@ -128,18 +133,26 @@ class Appends:
         return self.left > 0
 
 
-def slice_of(writer: Commits | Appends, seconds: float) -> dict[str, float]:
-    """Steps a second, and the median step in ms; ends early when nothing is prepared any more."""
+def steps(writer: Commits | Appends, seconds: float) -> list[float]:
+    """How long each step took; ends early when nothing is prepared any more."""
     writer.prepare()
     times: list[float] = []
     began = now = time.perf_counter()
-    while now - began < seconds:
+    more = True
+    while more and now - began < seconds:
         more, before = writer.step(), now
         now = time.perf_counter()
         times.append(now - before)
-        if not more:
-            break
-    return {"rate": len(times) / (now - began), "p50": 1000 * statistics.median(times)}
+    return times
+
+
+def in_turn(raw: Appends, commits: Commits, seconds: float) -> list[dict[str, float]]:
+    """A slice of each, in four parts that alternate; steps a second, and the median step in ms."""
+    times: list[list[float]] = [[], []]
+    for _ in range(4):
+        for place, writer in enumerate((raw, commits)):
+            times[place] += steps(writer, seconds / 4)
+    return [{"rate": len(taken) / sum(taken), "p50": 1000 * statistics.median(taken)} for taken in times]
 
 
 # --- many callers: the ledger beside a group commit to a bare file
@@ -250,7 +263,8 @@ class Found:
 
     def ratio(self, ours: str, theirs: str, field: str = "rate") -> str:
         pairs = zip(self.slices[ours], self.slices[theirs], strict=True)
-        low, middle, high = statistics.quantiles([a[field] / b[field] for a, b in pairs], n=4)
+        ratios = [a[field] / b[field] for a, b in pairs]
+        low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
@@ -262,23 +276,19 @@ async def rounds(directory: Path, found: Found, count: int, slice_s: float) -> N
     ledger = Ledger.open(directory / "ledger", origin=ORIGIN, signer=signer, now=time.time, deadline_s=30)
     group = GroupCommit(directory / "group")
     for number in range(-1, count):  # the first round warms up: files grow to the size that they keep
+        kept = found if number >= 0 else Found()
         for batch, raw, commits in single:
-            for name, writer in ((f"raw {batch}", raw), (f"store {batch}", commits)):
-                figures = slice_of(writer, slice_s)
-                if number >= 0:
-                    found.add(name, figures)
-        for name, append in (("group", group.append), ("ledger", ledger.append)):
-            for many in CALLERS:
-                figures = await callers(append, many, slice_s)
-                if number >= 0:
-                    found.add(f"{name} {many}", figures)
-            figures = await callers(append, 128, 2 * slice_s, PAUSE_S)
-            if number >= 0:
-                found.add(f"{name} pausing", figures)
-            with one_core():
-                figures = await callers(append, 128, slice_s)
-            if number >= 0:
-                found.add(f"{name} one core", figures)
+            for name, figures in zip(("raw", "store"), in_turn(raw, commits, slice_s), strict=True):
+                kept.add(f"{name} {batch}", figures)
+        pair = [("group", group.append), ("ledger", ledger.append)]
+        for many in CALLERS:
+            for name, append in pair:
+                kept.add(f"{name} {many}", await callers(append, many, slice_s))
+        for name, append in pair:
+            kept.add(f"{name} pausing", await callers(append, 128, slice_s, PAUSE_S))
+        with one_core():
+            for name, append in pair:
+                kept.add(f"{name} one core", await callers(append, 128, slice_s))
         print(f"round {number + 1} of {count}", file=sys.stderr)
     group.close()
     await ledger.close()
@@ -302,6 +312,7 @@ def report(found: Found) -> list[str]:
         ]
 
     writer = {"**store ÷ append + fdatasync**": [found.ratio(f"store {b}", f"raw {b}") for b in BATCHES]}
+    writer["the same of their median commits"] = [found.ratio(f"raw {b}", f"store {b}", "p50") for b in BATCHES]
     writer |= {"store: commits, p50": commits("store"), "append + fdatasync": commits("raw")}
     loads = [*map(str, CALLERS), "pausing", "one core"]
     heads = ["1 caller", "16 callers", "128 callers", f"128, each pausing {1000 * PAUSE_S:.0f} ms", "128, on one core"]
@@ -316,22 +327,43 @@ def report(found: Found) -> list[str]:
     return [*table("one writer", [f"batch of {b}" for b in BATCHES], writer), *table("end to end", heads, end)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Compare the ledger with a bare file on the same disk.")
-    parser.add_argument("--quick", action="store_true", help="three short rounds and a tenth of the entries: under a minute")
-    quick = parser.parse_args().quick
-    count, slice_s = (3, 0.2) if quick else (7, 0.3)
-    began, busy = time.monotonic(), os.getloadavg()[0]
+def slices(count: int, slice_s: float) -> list[str]:
+    """The tables of the small logs."""
     found = Found()
     with tempfile.TemporaryDirectory(prefix="limen-bench-") as name, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(rounds(Path(name), found, count, slice_s))
-        lines = report(found) + million.measure(Path(name), LARGE // 10 if quick else LARGE, intent, outcome)
+    return report(found)
+
+
+def on_a_slower_disk(count: int) -> list[str]:
+    """The same tables, with a delay after every sync of either side; ours to add, and the same for both."""
+    if shutil.which("strace") is None:
+        return ["(strace is not there: nothing was measured with slower syncs.)", ""]
+    inject = f"inject=fdatasync,fsync:delay_exit={SLOWER_US}"
+    tracing = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull, "-e", "trace=fdatasync,fsync", "-e", inject]
+    done = subprocess.run(
+        [*tracing, sys.executable, __file__, "--slices", str(count)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return [f"With {SLOWER_US / 1000:g} ms added to every sync:", "", *done.stdout.splitlines(), ""]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare the ledger with a bare file on the same disk.")
+    parser.add_argument("--quick", action="store_true", help="few short rounds and a tenth of the entries: under a minute")
+    parser.add_argument("--slices", type=int, metavar="N", help="only the small logs, in N rounds, and only their tables")
+    given = parser.parse_args()
+    if given.slices:
+        print("\n".join(slices(given.slices, 0.3)))
+        return
+    count, slice_s = (3, 0.2) if given.quick else (7, 0.3)
+    began, busy = time.monotonic(), os.getloadavg()[0]
+    lines = slices(count, slice_s) + on_a_slower_disk(1 if given.quick else 3)
+    with tempfile.TemporaryDirectory(prefix="limen-bench-") as name:
+        lines += million.measure(Path(name), LARGE // 10 if given.quick else LARGE, intent, outcome)
     print("\n".join(lines))
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    print(
-        f"\n`tools/bench ledger{' --quick' if quick else ''}`, {when}; {os.cpu_count()} cores, Python {sys.version.split()[0]};",
-        end=" ",
-    )
+    print(f"\n`tools/bench ledger{' --quick' if given.quick else ''}`, {when};", end=" ")
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]};", end=" ")
     print(f"{count} rounds of {slice_s} s slices, {time.monotonic() - began:.0f} s in all;", end=" ")
     print(f"load average {busy:.2f} before, {os.getloadavg()[0]:.2f} after. Quartiles in brackets.")
 
