@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 
 NEXT_STEP = (
-    "nothing was signed. First look for the newest ledger.db (another disk, a snapshot, a later backup) and put it back; "
-    "only if those entries are lost for good, `limen ledger new-epoch --reason …` goes on under a new name (docs/restore.md)"
+    "nothing was signed. First look for the newest ledger.db (another disk, a snapshot, a later backup) and put it back, or let "
+    "`limen ledger fsck --repair` bring back what was published; only if entries are lost for good, `limen ledger new-epoch "
+    "--reason …` goes on under a new name (docs/restore.md)"
 )
 
 
