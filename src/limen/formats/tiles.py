@@ -79,7 +79,7 @@ def decode_bundle(raw: bytes, width: int) -> list[bytes]:
     at = 0
     while at < len(raw):
         start, at = at + 2, at + 2 + int.from_bytes(raw[at : at + 2], "big")
-        if at > len(raw) or start > len(raw):
+        if at > len(raw):
             raise Invalid("bundle", f"ends inside entry {len(entries)}")
         entries.append(raw[start:at])
     if not width <= len(entries) <= WIDTH:

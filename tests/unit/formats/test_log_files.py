@@ -154,6 +154,12 @@ def test_a_bundle_gives_its_first_entries_and_not_a_byte_is_left_over():
             tiles.decode_bundle(bad, width)
 
 
+@pytest.mark.parametrize("width", [-1, 0, 257])
+def test_a_tile_of_no_width_or_too_wide_has_no_path(width):
+    with pytest.raises(RuntimeError):
+        tiles.path(0, 0, width)
+
+
 # --- proof files
 
 
@@ -202,6 +208,38 @@ def test_the_key_of_one_log_does_not_speak_for_another():
     text = checkpoint.encode("example.com/another", 1, LEAVES[0])
     with pytest.raises(Invalid, match="does not name the log"):
         Proof(0, (), note.sign(text, SIGNER)).verify(ENTRIES[0], [SIGNER.verifier])
+
+
+def test_a_proof_of_the_longest_length_is_read_and_a_longer_one_is_not():
+    fixed = b"c2sp.org/tlog-proof@v1\nextra %b\nindex %b\n\n" + a_proof().checkpoint
+
+    def of_length(length):
+        # The extra line grows by four bytes, the index by one.
+        room = length - len(fixed) + len("%b%b")
+        digits = 1 + (room - 1) % 4
+        return fixed % (b"A" * (room - digits), b"1" * digits)
+
+    longest = of_length(tlogproof.MAX_PROOF)
+    assert len(longest) == tlogproof.MAX_PROOF
+    assert tlogproof.decode(longest).extra.strip(b"\0") == b""
+    with pytest.raises(Invalid, match="longer than"):
+        tlogproof.decode(of_length(tlogproof.MAX_PROOF + 1))
+
+
+def test_a_proof_has_at_most_63_hashes():
+    root = merkle.EMPTY_ROOT
+    assert len(tlogproof.decode(replace(a_proof(), hashes=(root,) * 63).encode()).hashes) == 63
+    with pytest.raises(Invalid, match="more than 63"):
+        tlogproof.decode(replace(a_proof(), hashes=(root,) * 64).encode())
+
+
+def test_a_proof_that_ends_early_is_told_where():
+    with pytest.raises(Invalid, match="no checkpoint after a blank line"):
+        tlogproof.decode(b"c2sp.org/tlog-proof@v1\nindex 1\n")
+    with pytest.raises(Invalid, match="index: is missing"):
+        tlogproof.decode(b"c2sp.org/tlog-proof@v1\n\n" + a_proof().checkpoint)
+    with pytest.raises(Invalid, match="index: is missing"):
+        tlogproof.decode(b"c2sp.org/tlog-proof@v1\nextra eA==\n\n" + a_proof().checkpoint)
 
 
 @pytest.mark.parametrize(

@@ -91,11 +91,12 @@ def test_any_changed_bit_of_a_note_is_refused():
         "text\n\n— na+me AAAAAAA=\n".encode(),
         "text\n\n— name AAAA\n".encode(),
         "text\n\n— name AAAAAAB=\n".encode(),
+        "text\n\n— name AAAAAA==\n".encode(),
         "text\n\n— name AAAAAAA=".encode(),
         b"te\txt\n\n" + "— name AAAAAAA=\n".encode(),
         b"\xff\n\n" + "— name AAAAAAA=\n".encode(),
         ("text\n\n" + "— name AAAAAAA=\n" * 65).encode(),
-        b"a" * (note.MAX_NOTE + 1),
+        "— name AAAAAAA=\n".encode(),
     ],
 )
 def test_a_malformed_note_is_refused(raw):
@@ -119,6 +120,64 @@ def test_a_malformed_note_is_refused(raw):
 def test_a_malformed_vkey_is_refused(vkey):
     with pytest.raises(Invalid):
         Verifier.from_vkey(vkey)
+
+
+def test_a_note_of_the_longest_length_is_read_and_a_longer_one_is_not():
+    tail = "\n\n— name AAAAAAA=\n".encode()
+    longest = b"a" * (note.MAX_NOTE - len(tail)) + tail
+
+    assert len(note.parse(longest)[0]) == note.MAX_NOTE - len(tail) + 1
+    assert note.parse(longest)[1] == note.parse_lines(tail[2:])
+    with pytest.raises(Invalid, match="longer than"):
+        note.parse(b"a" + longest)
+
+
+def test_signature_lines_of_the_longest_length_are_read_and_longer_ones_are_not():
+    longest = "— {} AAAAAAA=\n".format("a" * (note.MAX_NOTE - len("— AAAAAAA= \n".encode()))).encode()
+
+    assert len(longest) == note.MAX_NOTE
+    assert len(note.parse_lines(longest)) == 1
+    with pytest.raises(Invalid, match="longer than"):
+        note.parse_lines(longest.replace(b"a ", b"aa "))
+
+
+def test_a_vkey_of_any_kind_is_read_if_it_holds_something_under_a_name():
+    assert note.parse_vkey(note.format_vkey("n", 0x7F, b"x")) == ("n", 0x7F, b"x")
+    for vkey in (note.format_vkey("n", 1, b""), note.format_vkey("two words", 1, b"x"), note.format_vkey("", 1, b"x")):
+        with pytest.raises(Invalid):
+            note.parse_vkey(vkey)
+    with pytest.raises(Invalid, match="key name"):
+        note.parse_vkey("n\udcff+00000000+AQE=")
+
+
+@pytest.mark.parametrize("name", ["", "a+b", "a b", "a\N{EM SPACE}b", "a\N{NO-BREAK SPACE}b", "a\tb", "a\x85b", "a\udcff"])
+def test_a_name_that_no_key_can_have_is_refused(name):
+    with pytest.raises(Invalid, match="key name"):
+        note.check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "public"), [("two words", bytes(32)), ("", bytes(32)), ("n", bytes(31)), ("n", bytes(33)), ("n", b"")]
+)
+def test_a_key_that_can_not_be_is_refused(name, public):
+    with pytest.raises(Invalid):
+        Verifier.of(name, public)
+    with pytest.raises(Invalid):
+        Signer(name, public)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        note.Signature("two words", bytes(4), b"1"),
+        note.Signature("n", bytes(3), b"1"),
+        note.Signature("n", bytes(5), b"1"),
+        note.Signature("n", bytes(4), b""),
+    ],
+)
+def test_no_line_is_written_that_could_not_be_read(signature):
+    with pytest.raises(Invalid):
+        note.line(signature)
 
 
 def test_a_signature_is_appended_once_and_leaves_the_note_as_it_was():
@@ -163,9 +222,10 @@ def test_signature_lines_alone_are_read_as_those_of_a_note():
     assert note.parse_lines(signature_line(raw).encode()) == note.parse(raw)[1]
 
 
-def test_only_a_text_that_ends_in_a_newline_is_signed():
+@pytest.mark.parametrize("text", ["text", "a\ttab\n", b"\xff\n", ""])
+def test_only_a_text_that_a_note_can_hold_is_signed(text):
     with pytest.raises(Invalid):
-        note.sign("text", ALICE)
+        note.sign(text, ALICE)
 
 
 def test_a_signer_does_not_show_its_seed():

@@ -125,6 +125,14 @@ def test_a_named_log_does_not_sign_for_another_named_log():
         policy.check(crossed)
 
 
+def test_a_log_that_has_two_keys_may_sign_with_either():
+    newer = note.Signer(LOG.name, bytes(range(2, 34)))
+    policy = Policy.read(f"log {LOG.vkey}\nlog {newer.vkey}\nquorum none\n")
+
+    for signer in (LOG, newer):
+        assert policy.check(note.sign(TEXT, signer)).size == 7
+
+
 def test_a_wrong_cosignature_of_a_named_witness_spoils_the_checkpoint_even_with_a_quorum():
     wrong = WITNESSES["Y2"].cosign(checkpoint.encode(LOG.name, 8, ROOT).encode(), 5)
     raw = note.append_signature(cosigned("X1", "X2", "Y1"), wrong.name, wrong.key_id, wrong.blob)
@@ -185,6 +193,7 @@ def test_no_key_at_all_is_no_policy():
         ([f"log {WITNESSES['X1'].key.vkey}", "quorum none"], "a log's key is 0x01"),
         ([f"log {SECOND.vkey} a b", "quorum none"], "does not read"),
         (["Log x", "quorum none"], "does not read"),
+        ([f"witness Z1 {Cosigner.ed25519('n.example', bytes([8] * 32)).key.vkey} a b", "quorum none"], "does not read"),
         (["quorum none\r"], "control character"),
         (["quorum none\x7f"], "control character"),
         (["# \x0b", "quorum none"], "control character"),
@@ -211,8 +220,10 @@ def test_an_empty_policy_trusts_nobody(text):
 def test_a_policy_that_was_cut_is_refused():
     with pytest.raises(Invalid, match="may have been cut"):
         Policy.read(NESTED[:-1])
+    longest = NESTED + "#" * (MAX_POLICY - len(NESTED) - 1) + "\n"
+    assert Policy.read(longest) == Policy.read(NESTED)
     with pytest.raises(Invalid, match="longer than"):
-        Policy.read(NESTED + "#" * MAX_POLICY + "\n")
+        Policy.read("#" + longest)
 
 
 def test_bytes_beyond_ascii_are_taken_in_names_and_comments_as_they_are():

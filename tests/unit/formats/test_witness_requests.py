@@ -45,7 +45,8 @@ def test_a_request_reads_as_the_specification_shows_it():
         ("old 5\n— \n\n".encode() + NOTE, "request"),
         (b"old 5\n\n" + NOTE[:20], "note"),
         (b"old 5\n\n", "note"),
-        (b"old 5\n\n" + b"a" * witness.MAX_REQUEST, "request"),
+        (b"old 5\n\n" + b"a" * (witness.MAX_REQUEST - 7), "note"),
+        (b"old 5\n\n" + b"a" * (witness.MAX_REQUEST - 6), "request"),
     ],
 )
 def test_a_malformed_request_is_refused_and_the_line_named(raw, field):
@@ -71,7 +72,7 @@ def test_an_answer_that_is_no_signature_lines_is_refused(raw):
 
 def test_a_recorded_size_is_one_plain_number():
     assert witness.recorded_size(b"20852163\n") == 20852163
-    for raw in (b"", b"5", b"5\n\n", b"05\n", b"-1\n", b"\xff\n"):
+    for raw in (b"", b"5", b"55", b"5\n\n", b"05\n", b"-1\n", b"\xff\n"):
         with pytest.raises(Invalid):
             witness.recorded_size(raw)
 

@@ -142,6 +142,7 @@ def test_a_server_that_is_not_there_is_not_called_damaged():
         "http://host:port/",
         "http://[host/",
         "http://host/a b",
+        "http://host/\x7f",
         "http://host/\n",
         "http://h\N{LATIN SMALL LETTER O WITH DIAERESIS}st/",
     ],
