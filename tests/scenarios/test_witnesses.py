@@ -98,7 +98,7 @@ def standing(world):
 
 def until(condition, why):
     """Wait for something that another process is about to do."""
-    for _ in range(200):
+    for _ in range(600):
         if found := condition():
             return found
         time.sleep(0.05)

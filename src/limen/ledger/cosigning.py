@@ -212,7 +212,8 @@ class Cosigning:
             return None
         if self._newest is self._round:
             if self._stands:
-                return self._last + HEARTBEAT_S - time.monotonic()
+                late = [worker.not_before for worker in self._late() if worker.task is None]
+                return min([self._last + HEARTBEAT_S, *late]) - time.monotonic()
             slowest = max([FIRST_RETRY_S, *(worker.pause_s for worker in self._workers)])
             return self._last + slowest - time.monotonic()
         free = [worker.not_before for worker in self._workers if worker.task is None]
@@ -223,13 +224,16 @@ class Cosigning:
     def _one_round(self, checkpoint: Checkpoint) -> None:
         """Ask everybody who is free; bring what the quorum cosigned at once, and what comes after it when it comes."""
         with self._change:
-            self._last = time.monotonic()
-            self._round, self._lines = checkpoint, {}
-            asked = [worker for worker in self._workers if worker.task is None and worker.not_before <= self._last]
+            now = time.monotonic()
+            if checkpoint is self._round and self._stands and now < self._last + HEARTBEAT_S:
+                called = self._late()  # the quorum stands; only who missed it is asked
+            else:
+                self._last, self._round, self._lines, called = now, checkpoint, {}, self._workers
+            asked = [worker for worker in called if worker.task is None and worker.not_before <= now]
             for worker in asked:
                 worker.task = checkpoint
+            brought, over, until = len(self._lines), False, now + self._timeout_s
             self._change.notify_all()
-        brought, over, until = 0, False, self._last + self._timeout_s
         while not over:
             with self._change:
                 self._wait_for_more(asked, brought, until)
@@ -271,6 +275,10 @@ class Cosigning:
             return self._over is not None or self._heard(asked) or (stands and more)
 
         self._change.wait_for(enough, max(0.0, until - time.monotonic()))
+
+    def _late(self) -> list[_Worker]:
+        """Who has given no line to this round: busy then, or failing."""
+        return [worker for worker in self._workers if not worker.known.keys() & self._lines.keys()]
 
     def _heard(self, asked: list[_Worker]) -> bool:
         return not any(worker.task is self._round for worker in asked)

@@ -109,7 +109,7 @@ async def append(ledger, count, history=""):
 
 async def until(condition, why):
     """Wait for something that another thread is about to do."""
-    for _ in range(500):
+    for _ in range(3000):
         if condition():
             return
         await asyncio.sleep(0.01)
