@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PAGE: Final = 1024
 WAL_PAGES: Final = 4096  # 16 MiB
-CLOCK_TICK_S: Final = 0.1  # longer than any kernel's step between two times that it gives to files
+CLOCK_TICK_S: Final = 0.02  # twice the longest step between two times that a kernel gives to files (10 ms, at 100 Hz)
 _SCHEMA_VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS head (
@@ -335,8 +335,8 @@ class _Names:
 
     A commit into a deleted file succeeds, and is lost. To look at both after each commit would make the next one slower by
     a third: since Linux 6.13 whoever has read a file's times makes its next write change them, and `fdatasync` write
-    the inode too. No name changes without a change of the directory's own time, so that is looked at, and the files only
-    when it has changed, until that change is older than a clock tick, and once a second in any case.
+    the inode too. No name changes without a change of the directory's own time, so that is looked at. The files are when it has
+    changed; and again after a clock tick, for a second change within one tick shows no other time; and once a second.
     """
 
     def __init__(self, *paths: Path) -> None:
@@ -344,23 +344,22 @@ class _Names:
         self._directory = str(paths[0].parent)
         self._opened = self._files()
         self._seen: tuple[int, ...] = ()
-        self._trusted_from = self._trusted_until = 0.0
+        self._seen_at = self._looked_at = float("-inf")
 
     def hold(self) -> bool:
         """Whether all names still stand for what they stood for at first."""
-        now = time.monotonic()
         try:
             found = os.stat(self._directory)  # noqa: PTH116  here and below: once per commit
         except FileNotFoundError:
             return False
-        seen = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
-        if seen == self._seen and self._trusted_from <= now < self._trusted_until:
+        seen, now = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns), time.monotonic()
+        if seen == self._seen and self._looked_at >= self._seen_at + CLOCK_TICK_S and now < self._looked_at + 1:
             return True
         if self._files() != self._opened:
             return False
         if seen != self._seen:
-            self._seen, self._trusted_from = seen, now + CLOCK_TICK_S
-        self._trusted_until = now + 1
+            self._seen, self._seen_at = seen, now
+        self._looked_at = now
         return True
 
     def _files(self) -> list[tuple[int, int]] | None:

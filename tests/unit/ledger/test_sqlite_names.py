@@ -1,5 +1,7 @@
 """The names of the database: a commit into a file that lost its name is noticed, though the files are not looked at each time."""
 
+import os
+
 import pytest
 
 from limen.ledger import sqlite
@@ -68,6 +70,38 @@ def test_within_a_clock_tick_of_a_change_the_files_are_looked_at_each_time(still
     assert still.hold()
     assert still.hold()
     assert len(still.looked) == 2
+
+
+@pytest.fixture
+def coarse(tmp_path, monkeypatch):
+    """Names in a directory whose time has stopped: all changes fall into one clock tick. Ours is set by the test."""
+    for name in ("ledger.db", "ledger.db-wal"):
+        (tmp_path / name).write_bytes(b"")
+    stopped, stat = tmp_path.stat(), os.stat
+    monkeypatch.setattr(sqlite.os, "stat", lambda path: stopped if path == str(tmp_path) else stat(path))
+    names = _Names(tmp_path / "ledger.db", tmp_path / "ledger.db-wal")
+
+    def at(seconds):
+        monkeypatch.setattr(sqlite.time, "monotonic", lambda: seconds)
+        return names.hold()
+
+    return at
+
+
+def test_a_second_change_within_one_clock_tick_is_noticed_however_long_the_next_commit_takes(tmp_path, coarse):
+    assert coarse(100.0)
+    lose_the_database(tmp_path)
+
+    assert not coarse(100.5)
+
+
+def test_only_a_look_after_the_tick_is_trusted_and_that_for_a_second(tmp_path, coarse):
+    assert coarse(100.0)
+    assert coarse(100.5)
+    lose_the_database(tmp_path)  # no real directory would hide this: the tick is over
+
+    assert coarse(101.4)
+    assert not coarse(101.6)
 
 
 FIELDS = ("st_dev", "st_ino", "st_mtime_ns", "st_ctime_ns")
