@@ -127,7 +127,7 @@ class Gateway:
         standing = Standing.of(data / NOTE, ledger, now=clock.now())
         recovered = await Recovery.run(custody, authority, standing)
         if catalog.unswept:  # a crash interrupted an erasure
-            await sweep(custody)
+            await sweep(custody, authority)
         issuer = DevIssuer(url=f"{config.url}/_dev/issuer", mode=config.server.mode) if config.development else None
         relying_party = RelyingParty(_issuers(config, issuer), development=config.development)
         return cls(
@@ -141,7 +141,7 @@ class Gateway:
             issuer=issuer,
             recovered=recovered,
             standing=standing,
-            retention=Retention(custody, config.ledger.network_days),
+            retention=Retention(custody, authority, config.ledger.network_days),
             verifier=signer.verifier,
             _lock=lock,
         )
@@ -259,8 +259,6 @@ async def _keep_house(gateway: Gateway) -> None:
         with contextlib.suppress(Exception):
             await gateway.authority.log_unlogged()
             await gateway.custody.write_counts()
-            if gateway.custody.catalog.unswept:
-                await sweep(gateway.custody)
             await gateway.retention.keep()
         with contextlib.suppress(Exception):
             await asyncio.to_thread(gateway.standing.keep, now=gateway.custody.clock.now())

@@ -210,7 +210,7 @@ def test_no_byte_of_an_erased_person_remains_and_every_proof_holds(tmp_path):
 
 
 def _no_sweep(monkeypatch):
-    async def only_the_rows(custody):
+    async def only_the_rows(custody, _):
         refs = custody.catalog.erased_refs()
         heads = custody.ledger.side_heads(0, custody.ledger.head().size)
         await custody.ledger.delete_sides([(i, name) for i, name, head in heads if side_ref(head) in refs])

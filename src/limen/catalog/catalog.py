@@ -166,11 +166,11 @@ class Catalog:
                 return int(found)
         raise NotFound(f"person {person}")
 
-    def erased_by(self, person: str) -> int | None:
-        """The index of the entry that erased a person. Reads the database."""
+    def erased_by(self, person: str) -> int:
+        """The index of the entry that erased a person, under this id or another that they had. Reads the database."""
+        ids = self.snapshot.state.same_person(person)
         with self._engine.connect() as connection:
-            found = connection.execute(sa.select(ERASURE.c.entry).where(ERASURE.c.id == person)).scalar()
-        return None if found is None else int(found)
+            return int(connection.execute(sa.select(ERASURE.c.entry).where(ERASURE.c.id.in_(ids))).scalar_one())
 
     def sweep(self) -> None:
         """Leave nothing of what was deleted in the database's files. Idempotent; Conflict if somebody reads them for long."""

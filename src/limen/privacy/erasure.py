@@ -57,9 +57,7 @@ async def erase(custody: Custody, authority: Authority, person: str, *, reason: 
     everybody = catalog.snapshot.state.same_person(person)
     if found.erased_at is not None:
         entry = await asyncio.to_thread(catalog.erased_by, person)
-        return Erased(
-            person, tuple(h for h in everybody if h != person), -1 if entry is None else entry, {}, await sweep(custody)
-        )
+        return Erased(person, tuple(h for h in everybody if h != person), entry, {}, await sweep(custody, authority))
     _refuse_held(custody, everybody, contact)
     await asyncio.to_thread(_refuse_a_telling_reason, custody, everybody, reason)
     active = [holder for holder in everybody if _is_active_person(custody, holder)]
@@ -73,10 +71,10 @@ async def erase(custody: Custody, authority: Authority, person: str, *, reason: 
             [receipt] = await authority.change_alone([erasure], by=by)
     authority.forget(everybody)
     custody.forget_networks()
-    return Erased(person, erasure.also, receipt.index, erasure.records, await sweep(custody))
+    return Erased(person, erasure.also, receipt.index, erasure.records, await sweep(custody, authority))
 
 
-async def sweep(custody: Custody) -> bool:
+async def sweep(custody: Custody, authority: Authority) -> bool:
     """Destroy what the control tables say is erased: side records, and every older page. False if somebody's reading prevents it.
 
     Idempotent; at start-up, and from then on once a minute while `Catalog.unswept` says so.
@@ -92,7 +90,8 @@ async def sweep(custody: Custody) -> bool:
     if not await ledger.forget():
         return False
     try:
-        await asyncio.to_thread(catalog.sweep)
+        async with authority.lock:  # a change that met the rewriting would wait for it on the event loop
+            await asyncio.to_thread(catalog.sweep)
     except Conflict as e:
         log.warning("an erasure is not swept up yet", why=str(e))
         return False

@@ -15,6 +15,7 @@ from limen.ledger.scribe import side_ref
 from limen.privacy.erasure import sweep
 
 if TYPE_CHECKING:
+    from limen.authority import Authority
     from limen.custody import Custody
 
 DAY_S: Final = 86_400
@@ -27,6 +28,7 @@ class Retention:
     """Keeps the calendar. Owned by the event loop; `due` and `sweep_due` are when it looks next."""
 
     custody: Custody
+    authority: Authority
     network_days: int
     due: int = 0
     sweep_due: int = 0
@@ -36,7 +38,7 @@ class Retention:
         now = self.custody.clock.now()
         if self.custody.catalog.unswept and now >= self.sweep_due:
             self.sweep_due = now + SWEEP_EVERY_S
-            await sweep(self.custody)
+            await sweep(self.custody, self.authority)
         if now < self.due:
             return None
         self.due = now + DAY_S

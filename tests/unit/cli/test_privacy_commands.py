@@ -57,7 +57,7 @@ def test_a_hold_a_release_and_an_erasure_say_what_they_did(limen):
 
 
 def test_an_erasure_that_is_not_swept_up_is_partly_done_and_asked_again_it_is_done(limen, monkeypatch):
-    async def somebody_reads(_):
+    async def somebody_reads(*_):
         return False
 
     with monkeypatch.context() as busy:

@@ -184,7 +184,9 @@ def test_whoever_was_enrolled_twice_is_erased_under_both_ids(in_gateway):
         await change(gateway, "person.add", **again)
         with pytest.raises(Denied, match="quillwork/q33 has not ended"):
             await erase(gateway, end=False)
-        assert list((await erase(gateway))["also"]) == ["quillwork/q33"]
+        erased = await erase(gateway)
+        assert list(erased["also"]) == ["quillwork/q33"]
+        assert (await erase(gateway, "quillwork/q33"))["entry"] == erased["entry"]
         with pytest.raises(NotFound):
             gateway.custody.catalog.snapshot.holder("https://id.example", "q03")
 
@@ -447,7 +449,7 @@ async def _made_and_closed(data):
 
 def test_control_after_a_sweep_that_does_nothing_the_same_search_finds_the_records(in_gateway, monkeypatch):
 
-    async def nothing(_):
+    async def nothing(*_):
         return True
 
     monkeypatch.setattr(erasure, "sweep", nothing)

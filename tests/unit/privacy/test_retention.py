@@ -94,7 +94,7 @@ def test_a_legal_hold_keeps_the_persons_and_their_workloads_until_it_is_lifted(i
 def test_the_calendar_looks_once_a_day_and_at_the_start(in_gateway):
     async def body(gateway):
         await three_sessions(gateway)
-        retention = Retention(gateway.custody, network_days=-1)  # everything is past its time
+        retention = Retention(gateway.custody, gateway.authority, network_days=-1)  # everything is past its time
         assert await retention.keep() is not None
         await a_session(gateway, "q05")
         assert await retention.keep() is None
