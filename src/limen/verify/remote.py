@@ -83,5 +83,5 @@ class Remote:
             raise
         except (OSError, http.client.HTTPException) as e:
             self._connection.close()
-            raise OSError(f"{self.where(path)}: {e or type(e).__name__}") from e
+            raise OSError(f"{self.where(path)}: {type(e).__name__}: {e}") from e
         return response.status, body

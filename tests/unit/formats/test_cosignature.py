@@ -58,8 +58,8 @@ def test_the_time_is_signed_too(cosigner):
 @BOTH
 def test_a_blob_of_another_length_is_refused(cosigner):
     blob = cosigner.cosign(TEXT, AT).blob
-    for wrong in (b"", blob[:7], blob[:-1], blob + b"\0"):
-        with pytest.raises(Invalid):
+    for wrong in (b"", blob[:7], blob[:8], blob[:-1], blob + b"\0"):
+        with pytest.raises(Invalid, match=f"has {len(wrong)} bytes"):
             cosigner.key.verify(TEXT, wrong)
 
 
@@ -71,6 +71,14 @@ def test_a_time_past_2_to_the_63_is_refused(cosigner):
     assert cosigner.key.cosigned_at((2**63 - 1).to_bytes(8, "big")) == 2**63 - 1
     with pytest.raises(Invalid):
         cosigner.key.cosigned_at(bytes(7))
+
+
+@BOTH
+def test_a_checkpoint_can_be_cosigned_in_the_first_second_and_in_the_last(cosigner):
+    for at in (1, 2**63 - 1):
+        blob = cosigner.cosign(TEXT, at).blob
+        cosigner.key.verify(TEXT, blob)
+        assert cosigner.key.cosigned_at(blob) == at
 
 
 @BOTH

@@ -8,12 +8,13 @@ import socket
 import pytest
 from laid_out import ENTRIES, SIGNER, SIZE, signed
 
+from limen.core.errors import Invalid, LedgerUnavailable
 from limen.formats.cosignature import Cosigner
 from limen.formats.note import Signer
 from limen.formats.tlogpolicy import Cosigned
 from limen.verify import consistency
 from limen.verify.__main__ import main
-from limen.verify.answer import entry_at, moment, of_proof
+from limen.verify.answer import entry_at, file_bytes, moment, of_proof, published_root
 from limen.verify.proof import Proven
 from limen.verify.published import prove
 
@@ -55,6 +56,7 @@ def test_a_directory_verifies_under_a_policy_and_says_who_cosigned(run, log, fil
 
     assert (code, err) == (0, "")
     assert "witness   one, 2023-11-14T22:13:20.000Z\n" in out
+    assert "compare it" not in out
     assert f"size      {SIZE}\n" in out
     assert out.endswith("\nOK\n")
 
@@ -64,6 +66,7 @@ def test_a_directory_verifies_under_its_own_key_and_people_are_told(run, log):
 
     assert code == 0
     assert "compare it with the one you were given" in out
+    assert json.loads(run(log.reader.root, "--json")[1])["key_given"] is False
 
 
 def test_a_data_directory_is_searched_for_what_it_publishes(run, log, tmp_path):
@@ -71,6 +74,14 @@ def test_a_data_directory_is_searched_for_what_it_publishes(run, log, tmp_path):
     log.reader.root.rename(tmp_path / "data" / "log")
 
     assert run(tmp_path / "data", "--vkey", SIGNER.vkey)[0] == 0
+
+
+def test_a_published_directory_is_told_from_a_data_directory(tmp_path):
+    assert published_root(tmp_path) == tmp_path
+    (tmp_path / "log").mkdir()
+    assert published_root(tmp_path) == tmp_path / "log"
+    (tmp_path / "checkpoint").touch()
+    assert published_root(tmp_path) == tmp_path
 
 
 def test_programs_get_the_answer_as_json(run, log, files):
@@ -125,6 +136,24 @@ def test_a_consistency_proof_verifies_with_the_older_checkpoint(run, files):
     assert "600, continues 300" in run(files / "continues", "--old", files / "old", "--vkey", SIGNER.vkey)[1]
 
 
+def test_the_older_checkpoint_may_lie_in_a_proof_file(run, files, log):
+    (log.reader.root / "checkpoint").write_bytes(signed(SIZE))
+    (files / "older").write_bytes(prove(log, KEY, 5)[0].encode())
+    same = consistency.prove(log, KEY, signed(SIZE))[0].encode()
+    (files / "continues").write_bytes(same)
+
+    assert run(files / "continues", "--old", files / "older", "--vkey", SIGNER.vkey)[0] == 0
+    (files / "older").write_text("c2sp.org/tlog-proof@v1\nindex x\n")
+    code, _, err = run(files / "continues", "--old", files / "older", "--vkey", SIGNER.vkey)
+    assert (code, "older checkpoint does not read" in err) == (5, True)
+
+
+def test_a_cosigner_that_does_not_say_when_has_no_time_put_into_its_mouth():
+    found = of_proof(Proven(0, b"", Cosigned(SIGNER.name, 1, bytes(32), (("w", 0), ("v", 1)))))
+
+    assert found.lines[3:5] == ("witness   w, at no stated time", "witness   v, 1970-01-01T00:00:01.000Z")
+
+
 def test_what_is_no_proof_at_all_does_not_verify(run, files):
     assert run(files / "policy", "--vkey", SIGNER.vkey)[0] == 5
 
@@ -175,9 +204,20 @@ def test_what_can_not_be_read_just_now_is_neither_good_nor_bad(run):
 def test_an_entry_without_a_time_has_an_unknown_one():
     assert entry_at(ENTRIES[3]) == 1_700_000_000_000_003
     assert [entry_at(None), entry_at(b"{"), moment(None)] == [None, None, "unknown"]
+    assert entry_at(ENTRIES[3].replace(b"1700000000000003", b'"tomorrow"')) is None
     assert moment(10**30) == f"{10**30} us"
 
 
-def test_a_file_that_is_too_long_is_not_read(run, files, monkeypatch):
+def test_a_file_that_is_too_long_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr("limen.verify.answer._MAX_FILE", 100)
-    assert run(files / "proof", "--vkey", SIGNER.vkey)[0] == 2
+    path = tmp_path / "file"
+    path.write_bytes(bytes(100))
+    assert file_bytes(path) == bytes(100)
+    path.write_bytes(bytes(101))
+    with pytest.raises(Invalid, match="longer than 100"):
+        file_bytes(path)
+
+
+def test_a_file_that_the_disk_refuses_is_not_called_missing(tmp_path):
+    with pytest.raises(LedgerUnavailable, match="can't be read"):
+        file_bytes(tmp_path / ("x" * 300))

@@ -101,18 +101,31 @@ def test_an_answer_that_is_neither_yes_nor_no_is_not_taken_for_damage(server, fa
     assert len(server.asked) == 1
 
 
-def test_an_answer_without_end_is_cut_off(server, far, monkeypatch):
+@pytest.mark.parametrize("length", [1001, 100_000])
+def test_an_answer_without_end_is_cut_off_and_the_next_one_read(server, far, monkeypatch, length):
+    files = server.answer
     monkeypatch.setattr(remote, "MAX_BODY", 1000)
-    server.answer = lambda _: (200, bytes(1001), {})
+    server.answer = lambda _: (200, bytes(length), {})
     with pytest.raises(OSError, match="longer than anything"):
-        far.checkpoint(KEY)
+        far.reader.read("checkpoint")
+
+    server.answer = lambda _: (200, bytes(1000), {})
+    assert far.reader.read("checkpoint") == bytes(1000)
+    server.answer = files
+    assert far.checkpoint(KEY).size == SIZE
 
 
-def test_an_answer_that_breaks_off_is_no_answer(server, far):
+@pytest.mark.parametrize("length", [5, 1000])
+def test_an_answer_that_breaks_off_is_no_answer_and_the_next_one_is_read(server, far, monkeypatch, length):
+    files = server.answer
+    monkeypatch.setattr(remote, "MAX_BODY", 1000)
     server.hang_up = True
-    server.answer = lambda _: (200, b"short", {"Content-Length": "999"})
+    server.answer = lambda _: (200, bytes(length), {"Content-Length": "1500"})
     with pytest.raises(OSError, match="checkpoint"):
-        far.checkpoint(KEY)
+        far.reader.read("checkpoint")
+
+    server.answer = files
+    assert far.checkpoint(KEY).size == SIZE
 
 
 def test_a_server_that_says_nothing_is_given_up():
