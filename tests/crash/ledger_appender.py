@@ -23,6 +23,7 @@ from limen.core import events
 from limen.formats.note import Signer
 from limen.ledger.guard import Guard
 from limen.ledger.ledger import Ledger
+from limen.ledger.scribe import SIDE_VERSION
 from limen.ledger.sqlite import SqliteStore, SqliteWriter
 from limen.verify.published import Published
 
@@ -50,8 +51,15 @@ class EarlyStore(SqliteStore):
         return EarlyWriter(self._path, self._origin)
 
 
-def entry(**details):
+def entry(*, side=False, **details):
+    """An entry that nobody has written before; one with a side record commits to it."""
+    details |= {"commit": {"network": os.urandom(32).hex()}} if side else {}
     return events.encode("server.start", time.time_ns() // 1000, os.urandom(16), details)
+
+
+def side_record():
+    """As long and as opaque as a sealed one; nobody opens it here."""
+    return {"network": bytes([SIDE_VERSION]) + os.urandom(80)}
 
 
 def open_log(directory, *, store=None, deadline_s=10.0):
@@ -62,7 +70,7 @@ def open_log(directory, *, store=None, deadline_s=10.0):
     )
 
 
-def acknowledgement(receipt, side):
+def acknowledgement(receipt, *, side):
     """One line of less than PIPE_BUF bytes: it arrives whole or not at all."""
     signed = base64.b64encode(receipt.checkpoint.note).decode()
     return f"{receipt.index} {receipt.leaf_hash.hex()} {signed} {'with-side' if side else 'bare'}\n".encode()
@@ -70,9 +78,9 @@ def acknowledgement(receipt, side):
 
 async def append_for_ever(ledger, name, *, acknowledgements, ready):
     for number in range(1 << 40):
-        side = {"network": b"side"} if number % 3 == 0 else None
-        receipt = await ledger.append(entry(task=name, number=number), side)
-        os.write(acknowledgements, acknowledgement(receipt, side))
+        side = number % 3 == 0
+        receipt = await ledger.append(entry(side=side, task=name, number=number), side_record() if side else None)
+        os.write(acknowledgements, acknowledgement(receipt, side=side))
         if number == name == 0:
             os.write(ready, b".")
 

@@ -21,13 +21,13 @@ import threading
 import time
 from pathlib import Path
 
-from ledger_appender import SIGNER, entry, open_log
+from ledger_appender import SIGNER, entry, open_log, side_record
 
 from limen.core.errors import LedgerUnavailable, LimenError
 from limen.ledger import guard, publisher
 from limen.ledger.sqlite import SqliteStore, SqliteWriter
 
-DEADLINE_S = 3.0
+DEADLINE_S = 10.0
 publisher.RETRY_S = guard.RETRY_S = guard.PACE_S = 0.02  # how soon they try again decides nothing but how long this takes
 
 
@@ -88,7 +88,7 @@ class Stepper:
         self.answer(threads={name: threads[name] for name in ("sequencer", "publisher", "high-water")})
 
     async def append(self):
-        receipt = await self.ledger.append(entry(), {"network": b"side"})
+        receipt = await self.ledger.append(entry(side=True), side_record())
         self.answer(index=receipt.index, leaf=receipt.leaf_hash.hex())
         await self.ledger.flush()
 

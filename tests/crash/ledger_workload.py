@@ -16,7 +16,7 @@ import os
 import sys
 from pathlib import Path
 
-from ledger_appender import SIGNER, entry, open_log
+from ledger_appender import SIGNER, entry, open_log, side_record
 
 from limen.core.errors import LedgerUnavailable
 from limen.ledger import publisher, sqlite
@@ -56,7 +56,8 @@ def say(*words):
 
 
 async def append(ledger, count, *, side):
-    receipts = await ledger.append_all([(entry(number=n), {"network": b"n" * 40} if side else None) for n in range(count)])
+    entries = [(entry(side=side, number=number), side_record() if side else None) for number in range(count)]
+    receipts = await ledger.append_all(entries)
     for receipt in receipts:
         say("acknowledged", receipt.index, receipt.leaf_hash.hex())
         if side:

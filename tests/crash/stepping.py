@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 CALL = re.compile(r"(\w+)\(")
 
 

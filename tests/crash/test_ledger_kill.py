@@ -25,6 +25,7 @@ from ledger_appender import SIGNER, open_log
 from limen.core.errors import LedgerUnavailable
 from limen.formats import checkpoint as checkpoints
 from limen.formats import merkle, note, tiles
+from limen.ledger.examination import examine
 from limen.ledger.sequencer import check_head
 from limen.ledger.stored import look
 from limen.verify.published import Published, verify
@@ -197,6 +198,8 @@ def test_no_acknowledged_entry_is_lost_and_no_history_forks_when_the_process_is_
     opened_as_a_server_opens_it(directory)
     final = prove_consistency(directory, history.sample)
     assert (final.size, final.root) == (history.frontier.size, history.frontier.root())
+    with examine(directory, SIGNER.verifier) as found:
+        assert found.findings == []
     print(
         f"\n{KILLS} kills in {time.monotonic() - began:.0f} s: {history.acknowledged} acknowledged entries, all there; log of "
         f"{final.size}, dense; {history.handed_out} signed checkpoints, all of one history, {len(history.sample)} by proof"

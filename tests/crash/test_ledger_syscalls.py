@@ -20,8 +20,7 @@ from ledger_appender import SIGNER, entry, open_log
 from stepping import Fault, Nursery, calls_of, name_of
 
 from limen.formats.merkle import leaf_hash
-from limen.ledger.fsck import verify_stored
-from limen.verify.published import Published, verify
+from limen.ledger.examination import examine
 
 ERRORS = ("EIO", "ENOSPC")
 # No storage behind them, so no disk makes them fail; they are only killed. How many futexes there are, the moment decides.
@@ -101,7 +100,7 @@ class Grounds:
 
 def went_on(stepper):
     """Append until it works, or until the process says that it has stopped, and why."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while why := stepper.ask("append"):
         if "stopped, because" in why or "not published: " in why:
             return why
@@ -124,10 +123,9 @@ def after(directory, acknowledged, fault):
     stored = asyncio.run(scene())
     lost = [index for index, leaf in acknowledged.items() if index >= len(stored) or stored[index] != leaf]
     assert lost == [], f"{fault}: acknowledged and lost"
-    log = Published(directory / "log")
-    checkpoint = verify(log, SIGNER.verifier).checkpoint
-    head = verify_stored(directory / "ledger.db", log, checkpoint, verifier=SIGNER.verifier)
-    assert head.size == checkpoint.size == len(stored), f"{fault}: not dense"
+    with examine(directory, SIGNER.verifier) as found:
+        assert found.findings == [], fault
+        assert found.out.size == found.head.signed.size == len(stored), f"{fault}: not dense"
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from the database, so publishing is idempotent and a failure only delays it; a r
 the last. The checkpoint comes last, after the root of the tiles has been found equal to the signed one: what is published
 verifies, or is not published.
 
-Full tiles below the size that the place knows to be durable are there for good; above it they are written anew after a
-crash. A second place is told of a head only when the first has it, and its failures delay nobody else.
+Tiles below the size that the place knows to be durable are there for good; above it they are written anew after a crash,
+partial ones too. A second place is told of a head only when the first has it, and its failures delay nobody else.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class Publisher:
         self._edge: list[list[bytes]] = []  # the hashes of the last, partial tile of each level above 0
         self._settled: tuple[int, list[list[bytes]]] = 0, []  # both, as far as the place has confirmed
         self._replaced: list[str] = []  # folders of partial tiles to remove once the checkpoint needs the full one
+        self._doubtful = True  # what an earlier process wrote and did not sync may be torn; until it is written anew
         self._written = 0  # files since the last sync
         self._thread = threading.Thread(target=self._run, name="limen-publisher", daemon=True)
 
@@ -316,11 +317,11 @@ class Publisher:
         entries, leaves = self._grow(head.checkpoint)
         number = head.size // tiles.WIDTH
         if entries:
-            self._write(tiles.path(None, number, len(entries)), tiles.encode_bundle(entries))
+            self._write_partial(None, number, entries)
         for level, hashes in enumerate([leaves, *self._edge]):
             if hashes:
-                last = head.size >> (tiles.HEIGHT * (level + 1))
-                self._write(tiles.path(level, last, len(hashes)), tiles.encode_tile(hashes))
+                self._write_partial(level, head.size >> (tiles.HEIGHT * (level + 1)), hashes)
+        self._doubtful = False
         self._settle()
         # One of this size that is out already may carry cosignatures, which are not given up.
         out = self._earlier if self._earlier and self._earlier.size == head.size else head.checkpoint
@@ -371,6 +372,18 @@ class Publisher:
             hashes, edge[level] = edge[level], []
             index //= tiles.WIDTH
         self._edge, self._size = edge, (number + 1) * tiles.WIDTH
+
+    def _write_partial(self, level: int | None, number: int, items: list[bytes]) -> None:
+        """A partial tile or bundle; after a start also the narrower ones that may be torn, for readers of older checkpoints."""
+        encode = tiles.encode_bundle if level is None else tiles.encode_tile
+        self._write(tiles.path(level, number, len(items)), encode(items))
+        if self._doubtful:
+            # A place whose every file is durable says so by its size, and is not asked for each of them.
+            span = tiles.WIDTH ** (level or 0)
+            durable = min(self._place.synced() // span - number * tiles.WIDTH, len(items))
+            for width in range(max(durable, 0) + 1, len(items)):
+                if self._read_or_none(path := tiles.path(level, number, width)) is not None:
+                    self._write(path, encode(items[:width]))
 
     def _write_full(self, level: int | None, number: int, raw: bytes) -> None:
         path = tiles.path(level, number)

@@ -93,6 +93,20 @@ def test_a_part_lost_in_a_crash_is_written_again(world, lost):
     assert files(world) == before
 
 
+def test_a_partial_tile_that_a_power_cut_tore_is_written_again_for_readers_of_older_checkpoints(world):
+    for count in (3 * 256 + 3, 2 * 256 + 2, 2):
+        world.fill(count)
+    whole = files(world)
+    torn = ["tile/0/005.p/5", "tile/entries/005.p/5", "tile/1/000.p/3"]
+    for name in torn:
+        (world.path / "log" / name).write_bytes(b"")
+    (world.path / "log.synced").write_text("0\n")
+
+    world.fill(1)
+
+    assert {name: files(world)[name] for name in torn} == {name: whole[name] for name in torn}
+
+
 def test_a_published_log_that_is_whole_is_not_written_again(world, monkeypatch):
     world.fill(300)
     written = []
