@@ -1,9 +1,10 @@
 """Which of several copies of a tree holds what was signed, and where each of them departs from it. RFC 6962 §2.1.
 
 The leaves of a log lie in up to three places: the database's rows, the tiles, and the bundles of entries. Each may be
-damaged anywhere. A signed root decides: walking down from it, a node is believed if the copies offer two children that
-hash to it, no matter which copy offers which. So a single sound copy of each leaf is enough to name every bad one, and
-what no copy can prove stays unknown. Pure; leaves are asked for, not kept.
+damaged anywhere. A signed root decides: walking down from it, a node is believed if two children are found that hash to it:
+as one copy or another has them, else as most copies have each leaf, else as any has it. So a single sound copy of a leaf is
+enough to name every bad one, unless so many are in dispute that not all combinations can be tried (TRIED a node); what is
+not proven stays unknown. Pure; leaves are asked for, not kept.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from limen.formats.merkle import EMPTY_ROOT, Frontier, node_hash, root_of, split
 from limen.formats.tiles import WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+TRIED: Final = 4096
 
 Leaf = bytes | None
 """A leaf hash, or None where a copy has no entry."""
@@ -95,7 +99,7 @@ class Verdict:
     """What a signed root says about each copy, by the copy's name.
 
     `bad`: indexes whose leaf is not the signed one. `unknown`: ranges that no copy could prove, each within which every copy
-    fails somewhere. `proven`: for indexes in `bad` of some copy, the signed leaf hash.
+    fails somewhere. `proven`: for indexes at which some copy has another leaf, the signed one.
     """
 
     bad: dict[str, list[int]]
@@ -115,14 +119,15 @@ class Verdict:
 def judge(size: int, root: bytes, copies: Sequence[Copy], hints: Sequence[Hints] = ()) -> Verdict:
     """Hold the first `size` leaves of every copy against a signed root. Hints are believed where they fit."""
     verdict = Verdict({copy.name: [] for copy in copies})
+    offers: list[Offer] = [_Told(copies, hints), _Combined(copies, hints, choose=_most), _Combined(copies, hints, choose=_any)]
     if size:
-        _descend(0, size, root, copies=copies, hints=hints, verdict=verdict)
+        _descend(0, size, root, copies=copies, offers=offers, verdict=verdict)
     for indexes in verdict.bad.values():
         indexes.sort()
     return verdict
 
 
-def _descend(start: int, end: int, signed: bytes, *, copies: Sequence[Copy], hints: Sequence[Hints], verdict: Verdict) -> None:
+def _descend(start: int, end: int, signed: bytes, *, copies: Sequence[Copy], offers: Sequence[Offer], verdict: Verdict) -> None:
     wrong = [copy for copy in copies if copy.hash(start, end) != signed]
     if not wrong:
         return
@@ -139,19 +144,72 @@ def _descend(start: int, end: int, signed: bytes, *, copies: Sequence[Copy], hin
             verdict.bad[copy.name].append(start)
         return
     middle = start + split(end - start)
-    pair = _children(start, middle, end, signed, [*copies, *hints])
+    pair = next((pair for offer in offers if (pair := _children(start, middle, end, signed, offer))), None)
     if pair is None:
         verdict.unknown.append((start, end))
         return
     for low, high, child in ((start, middle, pair[0]), (middle, end, pair[1])):
-        _descend(low, high, child, copies=copies, hints=hints, verdict=verdict)
+        _descend(low, high, child, copies=copies, offers=offers, verdict=verdict)
 
 
-def _children(start: int, middle: int, end: int, signed: bytes, speakers: Sequence[Hints]) -> tuple[bytes, bytes] | None:
-    """Two hashes that make the signed one, from whoever offers them."""
-    lefts = {found for speaker in speakers if (found := speaker.hash(start, middle))}
-    rights = {found for speaker in speakers if (found := speaker.hash(middle, end))}
+def _children(start: int, middle: int, end: int, signed: bytes, offer: Offer) -> tuple[bytes, bytes] | None:
+    """Two hashes that make the signed one, if they are on offer."""
+    lefts, rights = offer.hashes(start, middle), offer.hashes(middle, end)
+    if len(lefts) * len(rights) > TRIED:
+        return None
     return next(((left, right) for left in lefts for right in rights if node_hash(left, right) == signed), None)
+
+
+class Offer(Protocol):
+    """A way to come by hashes that a node may have. Nothing on offer is believed before it makes a signed hash."""
+
+    def hashes(self, start: int, end: int) -> AbstractSet[bytes]:
+        """What the node over the leaves [start, end) may hash to."""
+
+
+class _Told:
+    """Each copy's own hash, and each hint's."""
+
+    def __init__(self, copies: Sequence[Copy], hints: Sequence[Hints]) -> None:
+        self._speakers: list[Hints] = [*copies, *hints]
+
+    def hashes(self, start: int, end: int) -> AbstractSet[bytes]:
+        return {found for speaker in self._speakers if (found := speaker.hash(start, end))}
+
+
+class _Combined:
+    """Every combination of what the copies have below, at most TRIED to a node. Where all agree there is one."""
+
+    def __init__(self, copies: Sequence[Copy], hints: Sequence[Hints], *, choose: Callable[[Sequence[Leaf]], set[bytes]]) -> None:
+        self._copies, self._told, self._choose = copies, _Told(copies, hints), choose
+        self._known: dict[tuple[int, int], AbstractSet[bytes]] = {}
+
+    def hashes(self, start: int, end: int) -> AbstractSet[bytes]:
+        found = self._known.get((start, end))
+        if found is None:
+            found = self._known[start, end] = self._combined(start, end)
+        return found
+
+    def _combined(self, start: int, end: int) -> AbstractSet[bytes]:
+        own = [copy.hash(start, end) for copy in self._copies]
+        if None not in own and len(set(own)) == 1:
+            return {found for found in own if found}
+        if end - start == 1:
+            return self._choose(own)
+        middle = start + split(end - start)
+        lefts, rights = self.hashes(start, middle), self.hashes(middle, end)
+        if len(lefts) * len(rights) > TRIED:
+            return self._told.hashes(start, end)
+        return {node_hash(left, right) for left in lefts for right in rights}
+
+
+def _most(leaves: Sequence[Leaf]) -> set[bytes]:
+    """The leaf that two copies or more have; without one, all."""
+    return {leaf for leaf in leaves if leaf and leaves.count(leaf) > 1} or _any(leaves)
+
+
+def _any(leaves: Sequence[Leaf]) -> set[bytes]:
+    return {leaf for leaf in leaves if leaf}
 
 
 def first_disagreement(copies: Sequence[Copy], start: int, end: int) -> int:
