@@ -511,3 +511,36 @@ def test_a_policy_that_asks_for_nobody_is_satisfied_by_publishing(scene):
             await ledger.witnessed(await append(ledger, 3))
 
     asyncio.run(life())
+
+
+# --- what it costs
+
+
+def test_what_waiting_for_a_witness_costs_is_printed_and_all_of_it_is_cosigned(scene):
+    """Run with -s: appends with and without the wait, in slices of one run; the witness is another thread of this process."""
+    scene.witness("one")
+    took = {"L1": [], "L2": []}
+
+    async def life():
+        async with scene.open() as ledger:
+
+            async def appends(level):
+                for _ in range(5):
+                    began = time.perf_counter()
+                    size = await append(ledger, 1)
+                    if level == "L2":
+                        await ledger.witnessed(size)
+                    took[level].append(time.perf_counter() - began)
+
+            for level in ("L1", "L2") * 4:
+                await asyncio.gather(*(appends(level) for _ in range(8)))
+            size = ledger.head().size
+            await ledger.witnessed(size)
+            return size, ledger.witnesses().size
+
+    size, cosigned_size = asyncio.run(life())
+
+    assert (size, cosigned_size) == (320, 320)
+    assert scene.policy().check(scene.published()).size == 320
+    medians = {level: 1000 * sorted(times)[len(times) // 2] for level, times in took.items()}
+    print(f"\n8 callers, median of {len(took['L1'])}: durable {medians['L1']:.1f} ms, and cosigned {medians['L2']:.1f} ms")
