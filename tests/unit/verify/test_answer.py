@@ -107,6 +107,15 @@ def test_damage_is_told_with_its_first_index_and_exit_code_5(run, log):
     assert "(first bad index 77)" in err
 
 
+def test_damage_of_the_very_first_entry_is_named_too(run, log):
+    (log.reader.root / "tile/0/000").write_bytes(bytes(8192))
+
+    code, out, err = run(log.reader.root)
+
+    assert (code, out) == (5, "")
+    assert "(first bad index 0)" in err
+
+
 def test_damage_that_no_index_names_has_none(run, log):
     code, out, err = run(log.reader.root, "--vkey", Signer(SIGNER.name, bytes([1] * 32)).vkey, "--json")
 
