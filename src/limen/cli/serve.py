@@ -18,6 +18,7 @@ contact = "the lab's security team"   # whom a paused person is told to ask
 
 [ledger]
 origin = "{origin}"
+# publish = "s3://bucket/prefix"       # publish there too (keys: AWS_… in the environment), or in a directory
 
 # One table for each OpenID Connect issuer whose tokens are accepted:
 # [[issuer]]
