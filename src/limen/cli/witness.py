@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from limen.cli.link import json_option, print_json, say, table
-from limen.core.errors import NotFound
+from limen.core.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from limen.ledger.witness import Witness
@@ -56,7 +56,7 @@ def init(directory: Path, name: str, *, ed25519_only: bool, as_json: bool) -> No
 @json_option
 def add(directory: Path, vkey: str, *, as_json: bool) -> None:
     """Trust a log: its key, or a file that holds it. The first checkpoint that it shows is taken as it is."""
-    added = _opened(directory).trust(text_or_content(vkey))
+    added = _alone(directory).trust(text_or_content(vkey))
     if as_json:
         print_json("limen/witness-log/v1", _log(added))
     say(f"limen: {added.origin} is cosigned from now on ({added.size} entries so far). Next: `limen witness serve {directory}`;")
@@ -75,7 +75,7 @@ def serve(directory: Path, listen: str, prefix: str) -> None:
     from limen.listening import address, bound, log_without_values, until_stopped
 
     log_without_values()
-    served = _opened(directory)
+    served = _alone(directory)
     listening = bound(listen)
     url = f"http://{address(listening)}{prefix.rstrip('/')}"
 
@@ -134,6 +134,15 @@ def fork(directory: Path, origin: str) -> None:
         raise NotFound(f"a fork of {origin}")
     for note in found:
         click.echo(note.decode())
+
+
+def _alone(directory: Path) -> Witness:
+    """A witness that may cosign what it has only seen proved. A mirror's key says more: all of it is held."""
+    if (directory / "mirror.json").exists():
+        raise Conflict(
+            f"{directory} is a mirror, which cosigns only what it holds: use `limen mirror run {directory} --listen …`"
+        )
+    return _opened(directory)
 
 
 def _opened(directory: Path) -> Witness:

@@ -107,10 +107,14 @@ class Mirror:
         with self._lock:
             self._check_alarm()
             shown = _fetched(self._log.checkpoint, self._key)
-            if self._recheck or not _same(shown, self.held):
-                self._hold(shown)
+            self._hold(shown)
+            if not _same(shown, self.held) or self._says_more(shown):
                 self._publish(shown, self._cosign(shown, now))
             return shown
+
+    def _says_more(self, shown: Checkpoint) -> bool:
+        """Whether this checkpoint carries a signature that the one put out has not: a witness came later, or again."""
+        return self.held is None or not set(note.parse(shown.note)[1]) <= set(note.parse(self.held.note)[1])
 
     # --- as a witness: `doors.witness.app.Answers`
 
@@ -121,6 +125,8 @@ class Mirror:
             raise LedgerUnavailable("the mirror is still copying", next_step="ask again when it is through")
         try:
             self._check_alarm()
+            if not _is_of(self._key.name, raw):
+                return Answer(404, TEXT, b"this mirror holds another log\n")
             recorded = witness.recorded(self._key.name)
             if self.held is not None and recorded is not None and recorded.size < self.held.size:
                 self._cosign(self.held, now)  # a record that is behind the copy would let another history in
@@ -271,6 +277,14 @@ class Mirror:
             next_step="show both to whoever relies on that log: each verifies under its key",
         )
         return self._alarm
+
+
+def _is_of(origin: str, raw: bytes) -> bool:
+    """Whether a request is about this log, or does not read at all."""
+    try:
+        return note.parse(codec.decode(raw).checkpoint)[0].partition("\n")[0] == origin
+    except Invalid:
+        return True
 
 
 def _same(shown: Checkpoint, held: Checkpoint | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import os
 import shutil
@@ -397,6 +398,33 @@ def test_asked_to_cosign_a_fork_it_refuses_and_keeps_the_evidence(place, shown):
         mirror.update(NOW)
 
 
+def test_asked_to_cosign_a_log_that_it_does_not_hold_it_refuses(place):
+    place.cosigns()
+    other = note.Signer("example.com/other", bytes([3]) * 32)
+    place.witness.trust(other.vkey)  # as nobody can by the command
+    text = f"{other.name}\n0\n{base64.b64encode(merkle.EMPTY_ROOT).decode()}\n"
+
+    assert place.mirror().add_checkpoint(codec.Request(0, (), note.sign(text, other)).encode(), NOW).status == 404
+
+
+def test_cosignatures_that_come_later_are_put_out_too(place):
+    place.cosigns()
+    place.grow(300)
+    mirror = place.mirror()
+    mirror.update(NOW)
+    late = note.line(note.Signature("late.example", b"abcd", bytes(72)))
+    place.shop.bend = lambda path, raw: raw + late if path == "checkpoint" else raw
+
+    mirror.update(NOW)
+
+    put_out = place.copied()["checkpoint"]
+    assert late in put_out
+    assert put_out.count(b"m.example") == 1
+    place.shop.bend = lambda _, raw: raw
+    mirror.update(NOW)
+    assert place.copied()["checkpoint"] == put_out, "none is given up"
+
+
 def test_an_older_checkpoint_that_comes_late_is_no_rollback(place):
     place.cosigns()
     mirror = place.mirror()
@@ -466,6 +494,9 @@ def test_the_command_makes_a_copy_that_the_verifier_takes(place, limen):
     code, out, _ = limen("ledger", "verify", place.directory, "--vkey", LOG.vkey)
     assert (code, "300" in out) == (0, True)
     assert limen("mirror", "init", place.directory, "--log", place.url, "--vkey", LOG.vkey)[0] == 2
+    for words in (("add", place.directory, LOG.vkey), ("serve", place.directory)):
+        code, _, err = limen("witness", *words)
+        assert (code, "only what it holds" in err) == (2, True)
 
 
 def test_the_command_says_5_of_a_fork_and_4_of_no_mirror(place, limen):
