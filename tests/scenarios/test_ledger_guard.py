@@ -361,6 +361,80 @@ def test_a_receipt_of_the_log_as_it_is_raises_nothing(world):
     assert not (world.data / "alarm.json").exists()
 
 
+# --- a witness
+
+
+@contextlib.contextmanager
+def witness(world):
+    """A witness of another's, served, whom the world's policy names."""
+    directory, port = str(world.data.parent / "witness"), free_port()
+    world.limen("witness", "init", directory, "--name", "witness.example/w1", "--ed25519-only")
+    trust(world, port)
+    config = world.data / "limen.toml"
+    config.write_text(config.read_text().replace("[ledger]\n", '[ledger]\npolicy = "policy"\n'))
+    command = [*world.command, "witness", "serve", directory, "--listen", f"127.0.0.1:{port}"]
+    with (world.data.parent / "witness.log").open("ab") as log:
+        served = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        until(lambda: listens(port))
+        yield port
+    finally:
+        served.kill()
+        served.wait()
+
+
+def trust(world, port):
+    """The witness watches the log under its name of this moment, and the log's policy asks for the witness."""
+    directory, key = str(world.data.parent / "witness"), str(world.data / "log" / "vkey")
+    world.limen("witness", "add", directory, key)
+    policy = world.limen("witness", "policy", directory, "--url", f"http://127.0.0.1:{port}", "--log", key).stdout
+    (world.data / "policy").write_text(policy)
+
+
+def listens(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False
+
+
+def cosigned(data, origin=ORIGIN):
+    """The newest checkpoint, once it is published with the witness's signature."""
+    raw = (data / "log" / "checkpoint").read_bytes()
+    text, signatures = note.parse(raw)
+    return raw if len(signatures) > 1 and checkpoints.decode(text)[1] == head_of(data, origin).size else None
+
+
+def test_a_witness_alone_betrays_an_old_backup_and_cosigns_the_epoch_after_it(world):
+    with witness(world) as port:
+        looks(world.serve(), 2)
+        world.limen("backup", str(world.data.parent / "backup"), "--with-keys")
+        looks(world, 3)
+        newest = until(lambda: cosigned(world.data))
+        world.stop()
+        size = checkpoints.decode(note.parse(newest)[0])[1]
+        put_back(world, forget=["other-disk/high-water"])
+
+        code, said = refusal(world)
+        assert code == 5
+        assert "the log was set back" in said
+        assert "the witness witness.example-w1" in said
+        answer = json.loads(world.limen("ledger", "new-epoch", "--reason", "the disk died", "--json").stdout)
+        assert answer["kept"] + answer["lost"] == size
+        code, said = refusal(world)
+        assert (code, "policy" in said) == (2, True), "the policy still asks for the old name"
+
+        trust(world, port)
+        looks(world.serve(), 1)
+        raw = until(lambda: cosigned(world.data, f"{ORIGIN}/epoch-1"))
+        world.stop()
+
+    store = SqliteStore.to_look_at(world.data / "ledger.db", f"{ORIGIN}/epoch-1")
+    [(_, begun)] = store.entries(answer["kept"], answer["kept"] + 1)
+    for named in (decode(begun)["previous"], decode(begun)["witnessed"]):
+        assert (named["origin"], named["size"]) == (ORIGIN, size)
+    assert not forked(newest, raw)
+
+
 # --- an entry rewritten with the real key
 
 
