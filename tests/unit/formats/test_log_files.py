@@ -117,6 +117,8 @@ def test_the_last_tiles_of_a_tree_give_its_frontier(size):
 def test_last_tiles_that_do_not_fit_the_size_are_refused():
     with pytest.raises(Invalid):
         tiles.frontier_of(edge_of(300), 301)
+    with pytest.raises(Invalid, match="do not make a tree of 5"):
+        tiles.frontier_of(edge_of(3), 5)  # as many peaks, but of another tree
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 255, 256, 257, 600, 700])
@@ -131,6 +133,13 @@ def test_proofs_built_from_tiles_verify(size):
         merkle.verify_inclusion(index, size, LEAVES[index], proof, root)
         consistency = merkle.consistency_proof(index + 1, size, range_hash)
         merkle.verify_consistency(index + 1, size, merkle.root_of(LEAVES[: index + 1]), root, consistency)
+
+
+@pytest.mark.parametrize("size", [1, 3, 255, 256, 257, 300, 511, 512, 513, 700])
+def test_a_whole_tree_and_its_right_part_are_hashed_from_tiles_too(size):
+    assert tiles.range_hash(read_tile(size), 0, size) == merkle.root_of(LEAVES[:size])
+    if size > 256:
+        assert tiles.range_hash(read_tile(size), 256, size) == merkle.root_of(LEAVES[256:size])
 
 
 def test_a_tile_gives_its_first_hashes_and_no_more_than_it_has():
