@@ -350,6 +350,7 @@ def test_a_receipt_stops_a_gateway_that_runs_on_an_old_backup(world):
     assert refusal(world)[0] == 5
 
 
+@pytest.mark.slow
 def test_a_receipt_of_the_log_as_it_is_raises_nothing(world):
     """The control of the two above."""
     looks(world.serve(), 2)
@@ -404,6 +405,7 @@ def cosigned(data, origin=ORIGIN):
     return raw if len(signatures) > 1 and checkpoints.decode(text)[1] == head_of(data, origin).size else None
 
 
+@pytest.mark.slow
 def test_a_witness_alone_betrays_an_old_backup_and_cosigns_the_epoch_after_it(world):
     with witness(world) as port:
         looks(world.serve(), 2)
@@ -469,6 +471,7 @@ def test_an_entry_rewritten_with_the_real_key_is_named(world):
     assert world.limen("ledger", "new-epoch", "--reason", "go on", check=False).returncode == 5, "nor does an epoch begin on it"
 
 
+@pytest.mark.slow
 def test_with_every_trace_in_the_directory_gone_the_note_on_another_disk_still_tells(world):
     rewritten(world, hide=True)
 
