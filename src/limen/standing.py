@@ -39,7 +39,7 @@ log = structlog.get_logger("limen")
 NOTE: Final = "standing"
 VERSION: Final = 1
 LONGEST_SESSION_S: Final = 43_200
-NOTED_EVERY: Final = 16_384  # entries; a start after a crash has to read so many at most, and a second's worth more
+NOTED_EVERY: Final = 8_192  # entries; a start after a crash has to read so many at most, and a second's worth more
 BREATH: Final = 256  # entries; then whoever waits for the interpreter may have it
 
 
