@@ -173,6 +173,9 @@ class Examination:
         if head.size < base.size:
             what = f"the database was set back: {base.size} entries are published, and its head is of {head.size}"
             self._find("rows", what, head.size)
+            if rows.hash(0, head.size) == head.root:  # as far as it goes it is as signed, though the tiles may not show it
+                unknown = self.verdict.unknown
+                self.verdict.unknown = [(max(low, head.size), high) for low, high in unknown if high > head.size]
             if self.proven.hash(0, head.size) not in {head.root, None}:
                 self._fork(head)
             return

@@ -166,6 +166,16 @@ def test_a_database_set_back_gets_the_published_entries_again(filled, tmp_path):
     assert len(rows(filled.path / "ledger.db")) == 800
 
 
+def test_a_database_set_back_whose_tiles_are_lost_is_sound_as_far_as_it_goes(filled, tmp_path):
+    shutil.copy(filled.path / "ledger.db", tmp_path / "older.db")
+    filled.fill(100)
+    shutil.copy(tmp_path / "older.db", filled.path / "ledger.db")
+    shutil.rmtree(filled.path / "log" / "tile")
+
+    assert min(found.index for found in examined(filled).findings if found.part == "rows") == 700
+    refuse_to_mend(filled, "look for a backup")
+
+
 def refuse_to_mend(world, why):
     before = files(world.path)
     with pytest.raises(TamperDetected, match=f"nothing was mended: .*{why}"):
