@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -207,15 +208,15 @@ def race(make, kind_of):
         thread.join(30)
     for witness in pair:
         witness.close()
-    statuses = [answer.status for answer in answers.values()]
-    return [size for size, answer in answers.items() if answer.status == 200], statuses, first.recorded(LOG.name).size
+    won = [size for size, answer in answers.items() if answer.status == 200]
+    return won, [answer.body for answer in answers.values() if answer.status == 409], first.recorded(LOG.name).size
 
 
 def test_of_requests_at_once_one_wins_and_the_others_hear_the_new_size(make):
-    won, statuses, recorded = race(make, Hesitant)
+    won, lost, recorded = race(make, Hesitant)
 
     assert won == [recorded]
-    assert sorted(statuses) == [200, *[409] * 7]
+    assert lost == [b"%d\n" % recorded] * 7
 
 
 def test_a_witness_that_does_not_compare_when_it_records_is_caught_by_the_same_race(make):
@@ -257,7 +258,25 @@ def test_a_record_that_can_not_be_written_is_no_answer(witness):
     other.close()
     with pytest.raises(LedgerUnavailable, match="disk full"):
         witness.add_checkpoint(TREE.request(100, 200), NOW)
+    assert witness._connection is None, "what the failed write left is looked at anew"
     assert witness.recorded(LOG.name).size == 100
+
+
+def test_nothing_is_shown_before_the_first_cosignature(make):
+    witness = make()
+
+    assert witness.shown(codec.monitoring_path(LOG.name)) is None
+    assert witness.shown(codec.monitoring_path("example.com/unknown")) is None
+
+
+def test_a_file_without_a_key_is_no_witness(make):
+    witness = make()
+    witness.close()
+    with contextlib.closing(sqlite3.connect(witness._path)) as other, other:
+        other.execute("DELETE FROM cosigner")
+
+    with pytest.raises(Invalid, match="no key"):
+        Witness(witness._path)
 
 
 def test_a_file_that_was_moved_away_is_no_record(witness):
