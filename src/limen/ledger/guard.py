@@ -6,7 +6,7 @@ finds the log behind one of them, or another log, raises an alarm; `DATA/alarm.j
 the log again holds what the evidence shows, or a new epoch says what is lost.
 
 High-water notes follow the published checkpoint on a thread of their own, at most `PACE_S` behind: synced, replaced
-whole, and never turned back. A place that can't be written holds nothing up; `trouble` says so.
+whole, and never turned back. A place that can't be written holds nothing up; `progress` says so.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from limen.core.errors import Conflict, Invalid, LedgerUnavailable, LimenError, NotFound, TamperDetected
 from limen.ledger.evidence import NEXT_STEP, Evidence, contradiction, roots
+from limen.ledger.publisher import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,7 +60,7 @@ class Guard:
         self._target: Head | None = None
         self._noted = -1
         self._closing = False
-        self.trouble: dict[Path, str] = {}  # places that can't be written just now, and why. Replaced whole
+        self._states = [Progress(_named(place), None, "") for place in self._places]  # replaced whole
         self._thread = threading.Thread(target=self._run, name="limen-high-water", daemon=True)
 
     # --- before anything is signed
@@ -147,6 +148,10 @@ class Guard:
             self._target = head
             self._change.notify()
 
+    def progress(self) -> list[Progress]:
+        """How far the note in each place has come, for whoever watches. Any thread."""
+        return self._states
+
     def close(self, *, timeout_s: float) -> None:
         """Note what was published last, and end the thread; gives up after the timeout."""
         with self._change:
@@ -157,22 +162,29 @@ class Guard:
 
     def _run(self) -> None:
         while (head := self._next()) is not None:
-            trouble = {}
-            for place in self._places:
-                try:
-                    self._raise(place, head)
-                except OSError as e:
-                    trouble[place] = str(e)
-                except TamperDetected as why:
-                    self._tampered(why)
-                    return
-            self.trouble = trouble
+            try:
+                self._states = [self._noted_at(place, head) for place in self._places]
+            except TamperDetected as why:
+                self._states = [Progress(each.place, each.size, str(why)) for each in self._states]
+                self._tampered(why)
+                return
+            trouble = any(each.error for each in self._states)
             with self._change:
                 if not trouble:
                     self._noted = head.size
                 elif self._closing:
                     return
                 self._change.wait_for(lambda: self._closing, RETRY_S if trouble else PACE_S)
+
+    def _noted_at(self, place: Path, head: Head) -> Progress:
+        """The note written, or why it could not be: that delays nobody."""
+        name = _named(place)
+        try:
+            self._raise(place, head)
+        except OSError as e:
+            before = next(each.size for each in self._states if each.place == name)
+            return Progress(name, before, str(e))
+        return Progress(name, head.size, "")
 
     def _next(self) -> Head | None:
         with self._change:
@@ -218,6 +230,10 @@ class Unguarded:
 
     def keep(self, why: TamperDetected, head: Checkpoint | None) -> None:
         """Forget it."""
+
+    def progress(self) -> list[Progress]:
+        """Nowhere."""
+        return []
 
     def close(self, *, timeout_s: float) -> None:
         """Do nothing."""
@@ -274,6 +290,10 @@ def _apart(found: Sequence[Evidence]) -> list[Evidence]:
 
 
 # --- small files
+
+
+def _named(place: Path) -> str:
+    return f"high-water note {place}"
 
 
 def write_durably(path: Path, raw: bytes) -> None:

@@ -287,8 +287,8 @@ class Ledger:
         return self._sequencer.head.checkpoint
 
     def published(self) -> list[Progress]:
-        """How far each place has come in which the log is published, the data directory's own first."""
-        return self._publisher.progress()
+        """How far each place has come in which the log is published, the data directory's own first; then its notes."""
+        return [*self._publisher.progress(), *self._guard.progress()]
 
     def witnesses(self) -> State:
         """What is known of the witnesses, and whether their quorum stands."""

@@ -263,12 +263,12 @@ def test_a_place_that_can_not_be_written_is_told_and_tried_again(world, guarded,
     guard.start(head, [].append)
     assert tried.wait(5)
     deadline = time.monotonic() + 5
-    while not guard.trouble:
+    while not any(each.error for each in guard.progress()):
         assert time.monotonic() < deadline
-    assert guard.trouble == {elsewhere: "no room"}
+    assert [(each.size, each.error) for each in guard.progress()] == [(5, ""), (None, "no room")]
 
     full.clear()
-    while not elsewhere.exists() or guard.trouble:
+    while [each.size for each in guard.progress()] != [5, 5]:
         assert time.monotonic() < deadline
 
     guard.close(timeout_s=5)
