@@ -67,6 +67,10 @@ REFUSED = {
         "an extension line": lambda: TREE.request(
             100, 200, checkpoint=note.sign(TREE.note(200).decode().split("\n\n")[0] + "\nmore\n", LOG)
         ),
+        "an empty tree whose root is no hash": lambda: TREE.request(0, 0, checkpoint=TREE.note(0, root=bytes(31))),
+        "an empty tree's wrong root and a line more": lambda: TREE.request(
+            0, 0, checkpoint=note.sign(note.parse(TREE.note(0, root=bytes(32)))[0] + "more\n", LOG)
+        ),
         "an old size beyond the new one": lambda: TREE.request(100, 99, proof=()),
         "nothing": lambda: b"",
         "bytes that are no text": lambda: b"\xff\xfe\n\n\xff",
