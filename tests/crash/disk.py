@@ -280,6 +280,7 @@ class Disk:
             naming.onto(named)
         state = {}
         for path, inode in sorted(named.items()):
+            # SQLite's shared memory is left out: it is never synced, and whoever opens the database first makes it anew.
             above = path.rpartition("/")[0]
             if (above == self.root or above in state) and not path.endswith("-shm"):
                 state[path] = None if inode == DIRECTORY else contents[inode]
