@@ -62,7 +62,7 @@ REFUSED = {
         "64 hashes": lambda: TREE.request(100, 200, proof=(bytes(32),) * 64),
         "no checkpoint": lambda: b"old 100\n\n",
         "a size with a leading zero": lambda: TREE.request(
-            100, 200, checkpoint=note.sign(TREE.note(200).decode().split("\n\n")[0].replace("\n200\n", "\n0200\n") + "\n", LOG)
+            0, 200, checkpoint=note.sign(TREE.note(200).decode().split("\n\n")[0].replace("\n200\n", "\n0200\n") + "\n", LOG)
         ),
         "an extension line": lambda: TREE.request(
             100, 200, checkpoint=note.sign(TREE.note(200).decode().split("\n\n")[0] + "\nmore\n", LOG)
@@ -281,6 +281,21 @@ def test_a_file_without_a_key_is_no_witness(make):
 
     with pytest.raises(Invalid, match="no key"):
         Witness(witness._path)
+
+
+@pytest.mark.parametrize(("edit", "why"), [("user_version = 9", "schema 9"), ("journal_mode = DELETE", "not in WAL mode")])
+def test_a_file_that_is_not_as_it_was_made_is_refused(make, edit, why):
+    witness = make()
+    witness.close()
+    with contextlib.closing(sqlite3.connect(witness._path)) as other:
+        other.execute(f"PRAGMA {edit}")
+
+    with pytest.raises(Invalid, match=why):
+        Witness(witness._path)
+
+
+def test_a_record_is_forced_to_disk_before_it_counts(witness):
+    assert witness._connection.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
 
 
 def test_a_file_that_was_moved_away_is_no_record(witness):
