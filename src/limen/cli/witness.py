@@ -74,8 +74,8 @@ def serve(directory: Path, listen: str, prefix: str) -> None:
     from limen.doors.witness.app import WitnessDoor
     from limen.listening import address, bound, log_without_values, until_stopped
 
-    log_without_values()
     served = _alone(directory)
+    log_without_values()
     listening = bound(listen)
     url = f"http://{address(listening)}{prefix.rstrip('/')}"
 
