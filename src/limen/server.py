@@ -95,7 +95,15 @@ class Gateway:
         data = config.data
         data.mkdir(parents=True, exist_ok=True)
         lock = take_lock(data)
-        clock = clock or Clock(development=config.development)
+        try:
+            return await cls._opened(config, clock or Clock(development=config.development), lock)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    @classmethod
+    async def _opened(cls, config: Config, clock: Clock, lock: int) -> Gateway:
+        data = config.data
         server_key, signer = secret(data, "server.key"), directory.signer(config)
         catalog = Catalog.open(f"sqlite:///{data / 'control.db'}", random=os.urandom)
         ledger = Ledger.open(
