@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from limen.cli.link import say
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
@@ -31,6 +33,17 @@ def trust_options(command: F) -> F:
     return vkey(policy(command))
 
 
+def _tell_alarm(path: Path) -> None:
+    """Whoever reads a log over which an alarm stands is told so: what follows may verify, and be too short."""
+    if not (path / "alarm.json").exists():
+        return
+    from limen.ledger.guard import read_alarm
+
+    standing = read_alarm(path)
+    if standing is not None:
+        say(f"limen: AN ALARM STANDS, and nothing is signed: {standing['why']} (docs/restore.md)")
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a log lies. `verifier` is the log's own key, `trust` that key or the policy that names it."""
@@ -47,6 +60,7 @@ class Place:
         from limen.verify.answer import published_root, trusted
         from limen.verify.published import Published
 
+        _tell_alarm(path)
         root = published_root(path)
         log = Published(root)
         given = trusted(policy, vkey)
