@@ -19,6 +19,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 from ledger_appender import SIGNER, entry, open_log, side_record
@@ -94,8 +95,8 @@ class Stepper:
 
     def await_note(self):
         """Until the high-water note has come as far as the log, or can't: then it holds nothing up."""
-        guard = self.ledger._guard
-        while guard._thread.is_alive() and guard._noted < self.ledger.head().size and not guard.trouble:
+        guard, size = self.ledger._guard, self.ledger.head().size
+        while guard._thread.is_alive() and not all(place.error or (place.size or 0) >= size for place in guard.progress()):
             time.sleep(0.001)
 
     async def close(self):
@@ -112,6 +113,9 @@ def born(directory, address, mode):
             asker.connect(address)
             Stepper(Path(directory), asker, store_of(Path(directory), mode)).run()
             status = 0
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
         os._exit(status)  # what it does not expect, it does not survive: whoever leads it sees that it ended with 1
 
