@@ -25,9 +25,9 @@ from limen import directory
 from limen.core.errors import Conflict, Invalid, LimenError, NotFound, TamperDetected
 from limen.db.copying import copy_database
 from limen.formats.note import Verifier
-from limen.ledger.evidence import Evidence, contradiction, roots
-from limen.ledger.guard import UNFINISHED, sync_directory, write_durably
 from limen.ledger.ledger import PUBLISHED
+from limen.ledger.rollback.evidence import Evidence, contradiction, roots
+from limen.ledger.rollback.guard import UNFINISHED, sync_directory, write_durably
 from limen.ledger.sequencer import check_head
 from limen.ledger.stored import DATABASE, look
 from limen.standing import NOTE

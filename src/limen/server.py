@@ -36,9 +36,9 @@ from limen.identity.devissuer import DevIssuer
 from limen.identity.live import Live
 from limen.identity.oidc import IssuerConfig, RelyingParty
 from limen.identity.sessions import Sessions
-from limen.ledger.bucket import Bucket
 from limen.ledger.ledger import PUBLISHED, Ledger
-from limen.ledger.places import SCHEME, Directory
+from limen.ledger.publication.bucket import Bucket
+from limen.ledger.publication.places import SCHEME, Directory
 from limen.ledger.scribe import Scribe
 from limen.listening import Unsignalled, beside, bound, log_without_values
 from limen.marks.shelf import Shelf
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from limen.formats.note import Verifier
-    from limen.ledger.places import Place
+    from limen.ledger.publication.places import Place
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

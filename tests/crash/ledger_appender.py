@@ -21,8 +21,8 @@ from pathlib import Path
 
 from limen.core import events
 from limen.formats.note import Signer
-from limen.ledger.guard import Guard
 from limen.ledger.ledger import Ledger
+from limen.ledger.rollback.guard import Guard
 from limen.ledger.scribe import SIDE_VERSION
 from limen.ledger.sqlite import SqliteStore, SqliteWriter
 from limen.verify.published import Published

@@ -25,7 +25,8 @@ from pathlib import Path
 from ledger_appender import SIGNER, entry, open_log, side_record
 
 from limen.core.errors import LedgerUnavailable, LimenError
-from limen.ledger import guard, publisher
+from limen.ledger.publication import publisher
+from limen.ledger.rollback import guard
 from limen.ledger.sqlite import SqliteStore, SqliteWriter
 
 DEADLINE_S = 10.0

@@ -19,7 +19,8 @@ from pathlib import Path
 from ledger_appender import SIGNER, entry, open_log, side_record
 
 from limen.core.errors import LedgerUnavailable
-from limen.ledger import publisher, sqlite
+from limen.ledger import sqlite
+from limen.ledger.publication import publisher
 from limen.ledger.sqlite import SqliteStore, SqliteWriter
 
 publisher.SYNC_EVERY = 6

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from limen.ledger.mirror import Mirror
+from limen.ledger.witnesses.mirror import Mirror
 from limen.verify.published import Published
 from limen.verify.remote import Remote
 from witnessing import LOG

@@ -25,7 +25,7 @@ from ledger_appender import SIGNER, open_log
 from limen.core.errors import LedgerUnavailable
 from limen.formats import checkpoint as checkpoints
 from limen.formats import merkle, note, tiles
-from limen.ledger.examination import examine
+from limen.ledger.repair.examination import examine
 from limen.ledger.sequencer import check_head
 from limen.ledger.stored import look
 from limen.verify.published import Published, verify

@@ -20,7 +20,7 @@ from ledger_appender import SIGNER, entry, open_log
 from stepping import Fault, Nursery, calls_of, name_of
 
 from limen.formats.merkle import leaf_hash
-from limen.ledger.examination import examine
+from limen.ledger.repair.examination import examine
 
 ERRORS = ("EIO", "ENOSPC")
 # No storage behind them, so no disk makes them fail; they are only killed. How many futexes there are, the moment decides.

@@ -20,7 +20,7 @@ from disk import Disk, traced
 from ledger_appender import SIGNER, entry, open_log
 
 from limen.formats.merkle import leaf_hash
-from limen.ledger.examination import examine
+from limen.ledger.repair.examination import examine
 
 FEW = 0.02  # of the states, in `make test`
 FAIL = ("-e", "inject=fdatasync:error=EIO:when=8")  # after a restart only the thread that commits syncs so often

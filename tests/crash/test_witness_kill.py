@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from limen.formats.cosignature import ED25519_COSIGNATURE
-from limen.ledger.witness import Witness
+from limen.ledger.witnesses.witness import Witness
 from witnessing import LOG, Tree
 
 KILLS = max(1, int(os.environ.get("LIMEN_KILLS", "25")) // 5)

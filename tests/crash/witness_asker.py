@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from pathlib import Path
 
-from limen.ledger.witness import Witness
+from limen.ledger.witnesses.witness import Witness
 from witnessing import LOG, Tree
 
 HELD_BACK = 4

@@ -25,10 +25,10 @@ from limen.formats.cosignature import Cosigner, line
 from limen.formats.note import Signer
 from limen.formats.tlogpolicy import Policy
 from limen.formats.tlogproof import Proof
-from limen.ledger import examination
-from limen.ledger.examination import examine
 from limen.ledger.ledger import Ledger
-from limen.ledger.truth import Verdict
+from limen.ledger.repair import examination
+from limen.ledger.repair.examination import examine
+from limen.ledger.repair.truth import Verdict
 from limen.verify.published import Published, prove
 
 SIGNER = Signer("example.com/log", bytes(32))

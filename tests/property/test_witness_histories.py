@@ -11,8 +11,8 @@ import pytest
 from limen.formats import note
 from limen.formats import witness as codec
 from limen.formats.cosignature import ED25519_COSIGNATURE
-from limen.ledger import witness as ours
-from limen.ledger.witness import Witness
+from limen.ledger.witnesses import witness as ours
+from limen.ledger.witnesses.witness import Witness
 from witnessing import LOG, Tree
 
 REQUESTS = 800

@@ -17,8 +17,8 @@ from limen import directory, server
 from limen.cli import main
 from limen.core.errors import LedgerUnavailable
 from limen.ledger import sqlite
-from limen.ledger.guard import Unguarded
 from limen.ledger.ledger import Ledger
+from limen.ledger.rollback.guard import Unguarded
 from limen.ledger.sqlite import SqliteStore, SqliteWriter
 
 PARTS = sys.argv.pop(1).split(",")

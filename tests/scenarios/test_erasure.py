@@ -19,7 +19,7 @@ from limen.config import Config, Server
 from limen.core.types import Client, Side
 from limen.db import tables
 from limen.formats import merkle
-from limen.ledger.fsck import verify_stored
+from limen.ledger.repair.fsck import verify_stored
 from limen.ledger.scribe import open_side, side_ref
 from limen.privacy import erasure
 from limen.response import exposure

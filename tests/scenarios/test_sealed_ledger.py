@@ -7,7 +7,7 @@ import asyncio
 from inprocess import DESK, a_gateway, a_session
 from limen.config import Config, Server
 from limen.core.types import Span
-from limen.ledger.examination import examine
+from limen.ledger.repair.examination import examine
 from limen.server import Gateway
 from limen.verbs import VERBS
 from limen.verify.published import Published, verify

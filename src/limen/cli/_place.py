@@ -37,7 +37,7 @@ def _tell_alarm(path: Path) -> None:
     """Whoever reads a log over which an alarm stands is told so: what follows may verify, and be too short."""
     if not (path / "alarm.json").exists():
         return
-    from limen.ledger.guard import read_alarm
+    from limen.ledger.rollback.guard import read_alarm
 
     standing = read_alarm(path)
     if standing is not None:
@@ -73,7 +73,7 @@ class Place:
         """The newest checkpoint: the database's, else the published one. Verified."""
         if self.database is None:
             return self.log.checkpoint(self.trust)
-        from limen.ledger.fsck import stored_head
+        from limen.ledger.repair.fsck import stored_head
 
         return stored_head(self.database, self.verifier).checkpoint
 

@@ -14,7 +14,7 @@ from limen.cli.link import data_option, json_option, print_json, say
 
 if TYPE_CHECKING:
     from limen.core.types import Checkpoint
-    from limen.ledger.evidence import Evidence
+    from limen.ledger.rollback.evidence import Evidence
 
 
 @click.command()

@@ -16,7 +16,7 @@ from limen.core.errors import Conflict, Denied, Invalid, TamperDetected
 if TYPE_CHECKING:
     from limen.config import Config
     from limen.formats.note import Signer
-    from limen.ledger.epoch import Loss, Plan
+    from limen.ledger.rollback.epoch import Loss, Plan
     from limen.ledger.store import Head
 
 
@@ -30,7 +30,7 @@ def new_epoch(data: Path, reason: str, *, force: bool, dry_run: bool, as_json: b
     """Go on under a new name after the newest entries of the log were lost for good. Not while a gateway runs."""
     from limen import directory
     from limen.config import load
-    from limen.ledger.epoch import Plan
+    from limen.ledger.rollback.epoch import Plan
 
     if not reason.strip():
         raise Invalid("--reason", "say why: somebody will ask")
@@ -60,8 +60,8 @@ def _data_directory(data: Path) -> Path:
 
 def _surveyed(config: Config, *, force: bool) -> Loss:
     from limen import directory
-    from limen.ledger.epoch import survey
-    from limen.ledger.guard import evidence_of, read_alarm
+    from limen.ledger.rollback.epoch import survey
+    from limen.ledger.rollback.guard import evidence_of, read_alarm
     from limen.verify.published import Published
 
     verifier = directory.signer(config).verifier
@@ -88,7 +88,7 @@ def _planned(config: Config, loss: Loss, reason: str) -> Plan:
     from limen.catalog.catalog import Catalog
     from limen.core.types import Side
     from limen.custody import GATEWAY
-    from limen.ledger.epoch import Plan
+    from limen.ledger.rollback.epoch import Plan
     from limen.ledger.scribe import Scribe
 
     catalog = Catalog.open(f"sqlite:///{config.data / 'control.db'}", random=os.urandom)
@@ -188,7 +188,7 @@ def _held(data: Path, text: str) -> dict[str, Any]:
     from limen import directory
     from limen.config import load
     from limen.formats.receipt import decode
-    from limen.ledger.receipts import check
+    from limen.ledger.rollback.receipts import check
     from limen.ledger.stored import look
     from limen.verify.published import Published
 

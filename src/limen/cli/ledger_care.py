@@ -19,7 +19,7 @@ from limen.core.errors import Invalid, TamperDetected
 if TYPE_CHECKING:
     from limen.core.types import Checkpoint
     from limen.formats.note import NoteKey, Verifier
-    from limen.ledger.examination import Examination
+    from limen.ledger.repair.examination import Examination
 
 DAY_S = 86_400
 
@@ -36,8 +36,8 @@ vkey_option = click.option("--vkey", help="The log's key, or a file that holds i
 def fsck(data: Path, vkey: str | None, *, repair: bool, as_json: bool) -> None:
     """Examine rows, head, side records, tiles, bundles and checkpoint; name the first bad index. Exit code 5 on damage."""
     from limen import directory
-    from limen.ledger.examination import examine
-    from limen.ledger.mend import mend
+    from limen.ledger.repair.examination import examine
+    from limen.ledger.repair.mend import mend
 
     verifier, trusted = _keys(data, vkey)
     mended: list[str] = []
@@ -68,8 +68,8 @@ def fsck(data: Path, vkey: str | None, *, repair: bool, as_json: bool) -> None:
 
 def _examined(data: Path, verifier: Verifier, trusted: list[NoteKey]) -> tuple[dict[str, Any], TamperDetected | None]:
     """The answer, and the damage that is left."""
-    from limen.ledger.examination import examine
-    from limen.ledger.mend import can_mend
+    from limen.ledger.repair.examination import examine
+    from limen.ledger.repair.mend import can_mend
 
     began = time.perf_counter()
     with examine(data, verifier, trusted=trusted, elsewhere=_elsewhere(data, verifier)) as found:
@@ -100,7 +100,7 @@ def _elsewhere(data: Path, verifier: Verifier) -> list[tuple[str, Checkpoint]]:
     """What the guard would hold against the log: the high-water notes here and on another disk, and a standing alarm's."""
     from limen import directory
     from limen.config import load
-    from limen.ledger.guard import evidence_of, read_alarm
+    from limen.ledger.rollback.guard import evidence_of, read_alarm
 
     evidence = directory.guard(load(data), verifier, now=time.time).evidence()
     kept = evidence_of(read_alarm(data), verifier)
@@ -163,7 +163,7 @@ def export(target: Path, data: Path, vkey: str | None, *, as_json: bool) -> None
     Made from the database alone, and verified before the checkpoint is written. Into an older export of the same log only
     what is new is added.
     """
-    from limen.ledger.export import export_log
+    from limen.ledger.publication.export import export_log
 
     verifier, _ = _keys(data, vkey)
     checkpoint, written = export_log(data, target, verifier)

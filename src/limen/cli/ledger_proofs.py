@@ -77,7 +77,7 @@ def _answered(asked: Question, policy: Path | None, vkey: str | None) -> tuple[A
     verified, found = of_log(place.log, asked.trust)
     if place.database is None:
         return found, None
-    from limen.ledger.fsck import verify_stored
+    from limen.ledger.repair.fsck import verify_stored
 
     stored = verify_stored(place.database, place.log, verified.checkpoint, verifier=place.verifier)
     return found, {"size": stored.size, "low_water": stored.low_water}

@@ -19,8 +19,8 @@ from limen.core.errors import Conflict, Invalid, LimenError, NotFound
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from limen.ledger.mirror import Mirror
-    from limen.ledger.witness import Witness
+    from limen.ledger.witnesses.mirror import Mirror
+    from limen.ledger.witnesses.witness import Witness
 
 SETTINGS = "mirror.json"
 directory_argument = click.argument("directory", type=click.Path(path_type=Path))
@@ -43,8 +43,8 @@ def init(directory: Path, url: str, vkey: str, name: str | None) -> None:
     from limen.cli.witness import print_keys, text_or_content
     from limen.formats.cosignature import ED25519_COSIGNATURE, MLDSA44_COSIGNATURE
     from limen.formats.note import Verifier
-    from limen.ledger.guard import write_durably
-    from limen.ledger.witness import DATABASE, Witness
+    from limen.ledger.rollback.guard import write_durably
+    from limen.ledger.witnesses.witness import DATABASE, Witness
     from limen.verify.remote import Remote
 
     key = Verifier.from_vkey(text_or_content(vkey))
@@ -90,7 +90,7 @@ def _follow(copy: Mirror, every: float, stop: threading.Event) -> None:
     """Look again and again. A server that fails is waited for; a log that contradicts itself is not."""
     import time
 
-    from limen.ledger.mirror import Forked
+    from limen.ledger.witnesses.mirror import Forked
 
     size, trouble = -1, ""
     while not stop.is_set():
@@ -157,8 +157,8 @@ def _app(copy: Mirror, witness: Witness | None, origin: str) -> tuple[Any, str]:
 @contextmanager
 def _opened(directory: Path) -> Iterator[tuple[Mirror, Witness | None, str]]:
     from limen.formats.note import Verifier
-    from limen.ledger.mirror import Mirror
-    from limen.ledger.witness import DATABASE, Witness
+    from limen.ledger.witnesses.mirror import Mirror
+    from limen.ledger.witnesses.witness import DATABASE, Witness
     from limen.verify.published import Published
     from limen.verify.remote import Remote
 

@@ -17,7 +17,7 @@ from limen.cli.link import json_option, print_json, say, table
 from limen.core.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
-    from limen.ledger.witness import Witness
+    from limen.ledger.witnesses.witness import Witness
 
 directory_argument = click.argument("directory", type=click.Path(path_type=Path))
 
@@ -37,7 +37,7 @@ def init(directory: Path, name: str, *, ed25519_only: bool, as_json: bool) -> No
     import os
 
     from limen.formats.cosignature import ED25519_COSIGNATURE, MLDSA44_COSIGNATURE
-    from limen.ledger.witness import DATABASE, Witness
+    from limen.ledger.witnesses.witness import DATABASE, Witness
 
     kinds = (ED25519_COSIGNATURE,) if ed25519_only else (ED25519_COSIGNATURE, MLDSA44_COSIGNATURE)
     made = Witness.create(directory / DATABASE, name=name, random=os.urandom, kinds=kinds)
@@ -146,7 +146,7 @@ def _alone(directory: Path) -> Witness:
 
 
 def _opened(directory: Path) -> Witness:
-    from limen.ledger.witness import DATABASE, Witness
+    from limen.ledger.witnesses.witness import DATABASE, Witness
 
     return Witness(directory / DATABASE)
 

@@ -1,7 +1,7 @@
 """The log of record: every access and every change of authority, in one order, durable before anything follows from it.
 
 `Ledger` is the face that the rest of limen sees: coroutines for whoever must wait until an entry is on disk, iterators
-for whoever reads. Behind it one thread orders and commits (`sequencer`), one publishes (`publisher`), and a store keeps
+for whoever reads. Behind it one thread orders and commits (`sequencer`), one publishes (`publication`), and a store keeps
 the bytes (`store`, `sqlite`). Entries are opaque here; `scribe` writes them.
 """
 
@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Self
 from limen.core.errors import LedgerUnavailable, TamperDetected
 from limen.core.events import MAX_ENTRY
 from limen.formats.tiles import WIDTH
-from limen.ledger.asking import DurableLog, range_hash_of
-from limen.ledger.cosigning import Cosigning
-from limen.ledger.guard import Unguarded
 from limen.ledger.patience import Patience
-from limen.ledger.places import Directory
-from limen.ledger.publisher import Publisher
-from limen.ledger.receipts import check
+from limen.ledger.publication.places import Directory
+from limen.ledger.publication.publisher import Publisher
+from limen.ledger.rollback.guard import Unguarded
+from limen.ledger.rollback.receipts import check
 from limen.ledger.sealed import prepare
 from limen.ledger.sequencer import Request, Sequencer
 from limen.ledger.stored import stored
-from limen.ledger.watched import WHO_FAILS, Unwitnessed
+from limen.ledger.witnesses.asking import DurableLog, range_hash_of
+from limen.ledger.witnesses.cosigning import Cosigning
+from limen.ledger.witnesses.watched import WHO_FAILS, Unwitnessed
 from limen.verify.published import Published
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from limen.formats.note import Signer, Verifier
     from limen.formats.receipt import Claim
     from limen.formats.tlogpolicy import Policy
-    from limen.ledger.guard import Guard
-    from limen.ledger.places import Place
-    from limen.ledger.publisher import Progress
-    from limen.ledger.receipts import Held
+    from limen.ledger.publication.places import Place
+    from limen.ledger.publication.publisher import Progress
+    from limen.ledger.rollback.guard import Guard
+    from limen.ledger.rollback.receipts import Held
     from limen.ledger.store import Head, Store
-    from limen.ledger.watched import State
+    from limen.ledger.witnesses.watched import State
 
 PUBLISHED = "log"
 CLOSE_S = 10.0

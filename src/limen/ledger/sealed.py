@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from limen.core.errors import Invalid, NotFound, TamperDetected
 from limen.formats import tiles
 from limen.formats.merkle import leaf_hash, root_of
-from limen.ledger.places import fsync, write
+from limen.ledger.publication.places import fsync, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

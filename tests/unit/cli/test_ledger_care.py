@@ -116,5 +116,6 @@ def test_each_place_says_how_far_it_is(data, limen):
     assert [(row["place"], row["error"]) for row in answer["places"]] == [
         (str(data / "log"), ""),
         (str(data.parent / "second"), ""),
+        (f"high-water note {data / 'high-water'}", ""),
     ]
     assert limen("ledger", "verify", data.parent / "second")[0] == 0

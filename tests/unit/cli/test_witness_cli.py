@@ -8,7 +8,7 @@ import pytest
 
 from limen import cli
 from limen.formats import note, tlogpolicy
-from limen.ledger.witness import Witness
+from limen.ledger.witnesses.witness import Witness
 from witnessing import LOG, Tree
 
 

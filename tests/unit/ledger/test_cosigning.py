@@ -21,9 +21,9 @@ from limen.formats import note
 from limen.formats import witness as codec
 from limen.formats.cosignature import ED25519_COSIGNATURE, MLDSA44_COSIGNATURE, Cosigner
 from limen.formats.tlogpolicy import Policy
-from limen.ledger import cosigning
 from limen.ledger.ledger import Ledger
-from limen.ledger.witness import Witness
+from limen.ledger.witnesses import cosigning
+from limen.ledger.witnesses.witness import Witness
 from limen.listening import address, bound
 from serving import Served
 from witnessing import LOG, Tree

@@ -12,9 +12,9 @@ from limen.core import events
 from limen.core.errors import Conflict, NotFound, TamperDetected
 from limen.formats import merkle, note
 from limen.formats.note import Signer
-from limen.ledger import epoch, guard
-from limen.ledger.epoch import Plan, survey
-from limen.ledger.evidence import Evidence
+from limen.ledger.rollback import epoch, guard
+from limen.ledger.rollback.epoch import Plan, survey
+from limen.ledger.rollback.evidence import Evidence
 from limen.ledger.sequencer import sign_checkpoint
 from limen.ledger.sqlite import SqliteStore
 from limen.verify.published import Published

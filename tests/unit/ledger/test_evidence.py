@@ -13,7 +13,7 @@ from limen.core.errors import Invalid, TamperDetected
 from limen.formats import checkpoint as checkpoints
 from limen.formats import merkle, note
 from limen.formats.note import Signer
-from limen.ledger.evidence import Evidence, contradiction, roots
+from limen.ledger.rollback.evidence import Evidence, contradiction, roots
 from limen.ledger.sequencer import sign_checkpoint
 from limen.ledger.sqlite import SqliteStore
 

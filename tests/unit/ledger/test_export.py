@@ -9,7 +9,7 @@ import pytest
 from limen.core.errors import Conflict, TamperDetected
 from limen.formats import note
 from limen.formats.note import Signer
-from limen.ledger.export import export_log
+from limen.ledger.publication.export import export_log
 from limen.verify.published import Published, verify
 
 

@@ -10,8 +10,8 @@ import sqlite3
 import pytest
 
 from limen.core.errors import TamperDetected
-from limen.ledger.examination import examine
-from limen.ledger.mend import can_mend, mend
+from limen.ledger.repair.examination import examine
+from limen.ledger.repair.mend import can_mend, mend
 
 
 def examined(world):

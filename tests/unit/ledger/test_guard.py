@@ -15,8 +15,8 @@ from limen.core.errors import Conflict, Invalid, TamperDetected
 from limen.formats import checkpoint as checkpoints
 from limen.formats import note
 from limen.formats.note import Signer
-from limen.ledger import guard as guards
-from limen.ledger.guard import Guard
+from limen.ledger.rollback import guard as guards
+from limen.ledger.rollback.guard import Guard
 from limen.ledger.sqlite import SqliteStore
 
 LOG = "example.com/log"

@@ -10,7 +10,7 @@ import pytest
 from limen.core.errors import LedgerUnavailable, TamperDetected
 from limen.formats.note import Signer
 from limen.formats.receipt import decode, header
-from limen.ledger.guard import Guard
+from limen.ledger.rollback.guard import Guard
 from limen.ledger.stored import look
 
 SIGNER = Signer("example.com/log", bytes(32))

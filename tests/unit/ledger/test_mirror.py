@@ -21,8 +21,8 @@ from limen.formats import witness as codec
 from limen.formats.cosignature import ED25519_COSIGNATURE
 from limen.formats.tlogpolicy import Policy
 from limen.ledger.ledger import Ledger
-from limen.ledger.mirror import Forked, Mirror, SignedTree
-from limen.ledger.witness import Witness
+from limen.ledger.witnesses.mirror import Forked, Mirror, SignedTree
+from limen.ledger.witnesses.witness import Witness
 from limen.verify.published import Published, verify
 from limen.verify.remote import Remote
 from serving import Served

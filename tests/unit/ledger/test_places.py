@@ -16,10 +16,10 @@ import pytest
 from limen.config import Config, Log, storage_account
 from limen.core.errors import Invalid, LedgerUnavailable, NotFound
 from limen.formats import note
-from limen.ledger import publisher
-from limen.ledger.bucket import Bucket
 from limen.ledger.ledger import Ledger
-from limen.ledger.places import Account, Directory
+from limen.ledger.publication import publisher
+from limen.ledger.publication.bucket import Bucket
+from limen.ledger.publication.places import Account, Directory
 from limen.server import _further_places
 from limen.verify.published import Published, verify
 

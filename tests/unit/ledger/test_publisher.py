@@ -11,7 +11,7 @@ import pytest
 
 from limen.core.errors import LedgerUnavailable, TamperDetected
 from limen.formats import tiles
-from limen.ledger import places, publisher
+from limen.ledger.publication import places, publisher
 
 
 def files(world):

@@ -12,9 +12,9 @@ from limen.core import events
 from limen.core.errors import Invalid, NotFound, TamperDetected
 from limen.formats import receipt as receipts
 from limen.formats.note import Signer
-from limen.ledger.epoch import Plan, survey
-from limen.ledger.evidence import Evidence
-from limen.ledger.receipts import check
+from limen.ledger.rollback.epoch import Plan, survey
+from limen.ledger.rollback.evidence import Evidence
+from limen.ledger.rollback.receipts import check
 from limen.ledger.sqlite import SqliteStore
 from limen.ledger.stored import look
 

@@ -10,8 +10,8 @@ import pytest
 
 from limen.core.errors import Conflict, LedgerUnavailable, TamperDetected
 from limen.ledger import sealed
-from limen.ledger.examination import examine
-from limen.ledger.mend import mend
+from limen.ledger.repair.examination import examine
+from limen.ledger.repair.mend import mend
 from limen.ledger.sqlite import SqliteWriter
 
 

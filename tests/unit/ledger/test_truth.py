@@ -7,8 +7,8 @@ import random
 import pytest
 
 from limen.formats.merkle import Frontier, leaf_hash, root_of
-from limen.ledger.survey import block_root
-from limen.ledger.truth import Copy, Peaks, composed, first_disagreement, judge
+from limen.ledger.repair.survey import block_root
+from limen.ledger.repair.truth import Copy, Peaks, composed, first_disagreement, judge
 
 NAMES = ("rows", "tiles", "bundles")
 

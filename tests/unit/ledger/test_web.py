@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from limen.core.errors import Invalid
-from limen.ledger import web
-from limen.ledger.web import Unreachable, Web
+from limen.ledger.witnesses import web
+from limen.ledger.witnesses.web import Unreachable, Web
 from serving import Served
 
 

@@ -13,7 +13,7 @@ from limen.core.errors import Conflict, Invalid, LedgerUnavailable, NotFound
 from limen.formats import merkle, note
 from limen.formats import witness as codec
 from limen.formats.cosignature import ED25519_COSIGNATURE, MLDSA44_COSIGNATURE
-from limen.ledger.witness import Witness
+from limen.ledger.witnesses.witness import Witness
 from witnessing import LOG, Tree
 
 STRANGER = note.Signer(LOG.name, bytes([7]) * 32)

@@ -52,7 +52,7 @@ def test_a_directory_verifies_where_only_cryptography_is_installed(original):
     assert done.stderr.splitlines()[-1] == "loaded:", "nothing of a network or a database is loaded to read a directory"
 
 
-@pytest.mark.parametrize("module", ["sqlalchemy", "click", "obstore", "limen.ledger.publisher", "limen.server"])
+@pytest.mark.parametrize("module", ["sqlalchemy", "click", "obstore", "limen.ledger.publication.publisher", "limen.server"])
 def test_that_check_sees_what_the_verifier_must_not_import(original, module):
     done = alone(original, "--vkey", SIGNER.vkey, extra=module)
 

@@ -19,7 +19,7 @@ from limen.formats import witness as codec
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from limen.ledger.witness import Answer
+    from limen.ledger.witnesses.witness import Answer
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]

@@ -13,7 +13,7 @@ from limen.doors.witness.app import WitnessDoor
 from limen.formats import note
 from limen.formats import witness as codec
 from limen.formats.cosignature import ED25519_COSIGNATURE
-from limen.ledger.witness import Witness
+from limen.ledger.witnesses.witness import Witness
 from serving import Served
 from witnessing import LOG, Tree
 

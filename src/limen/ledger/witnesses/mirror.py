@@ -20,9 +20,9 @@ from limen.core.types import Checkpoint
 from limen.formats import checkpoint as checkpoints
 from limen.formats import merkle, note, tiles
 from limen.formats import witness as codec
-from limen.ledger.guard import sync_directory, write_durably
-from limen.ledger.places import Directory
-from limen.ledger.witness import TEXT, Answer
+from limen.ledger.publication.places import Directory
+from limen.ledger.rollback.guard import sync_directory, write_durably
+from limen.ledger.witnesses.witness import TEXT, Answer
 from limen.verify.published import CHECKPOINT, VKEY, Published
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from limen.formats.note import Verifier
-    from limen.ledger.witness import Witness
+    from limen.ledger.witnesses.witness import Witness
 T = TypeVar("T")
 P = ParamSpec("P")
 COPY: Final = "log"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from limen.core.errors import Invalid, NotFound, TamperDetected
 from limen.formats import merkle, note, tiles
 from limen.formats import witness as codec
-from limen.ledger.evidence import NEXT_STEP, Evidence, contradiction
-from limen.ledger.web import Web
+from limen.ledger.rollback.evidence import NEXT_STEP, Evidence, contradiction
+from limen.ledger.witnesses.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from limen.core.types import Checkpoint
     from limen.formats.note import Signature, Verifier
     from limen.formats.tlogpolicy import Witness
-    from limen.ledger.evidence import Tiles
+    from limen.ledger.rollback.evidence import Tiles
     from limen.ledger.store import Reading
-    from limen.ledger.web import Reply
+    from limen.ledger.witnesses.web import Reply
 
     RangeHash = Callable[[int, int], bytes]
 

@@ -18,8 +18,8 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.core.errors import Conflict, Invalid, LedgerUnavailable, LimenError, NotFound, TamperDetected
-from limen.ledger.evidence import NEXT_STEP, Evidence, contradiction, roots
-from limen.ledger.publisher import Progress
+from limen.ledger.publication.publisher import Progress
+from limen.ledger.rollback.evidence import NEXT_STEP, Evidence, contradiction, roots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

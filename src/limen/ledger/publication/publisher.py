@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from limen.formats.merkle import Frontier
     from limen.formats.note import Verifier
-    from limen.ledger.places import Place
+    from limen.ledger.publication.places import Place
     from limen.ledger.store import Head, Reading
 
 ROUND_S: Final = 0.2  # the least time between two rounds that nobody waits for

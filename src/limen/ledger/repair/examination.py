@@ -18,12 +18,12 @@ from limen.core.types import Checkpoint
 from limen.formats import checkpoint as checkpoints
 from limen.formats import note, tiles
 from limen.formats.merkle import HASH_BYTES, Frontier, leaf_hash, root_of
-from limen.ledger.places import Directory
-from limen.ledger.scan import Scan
+from limen.ledger.publication.places import Directory
+from limen.ledger.repair.scan import Scan
+from limen.ledger.repair.survey import BUNDLES, ROWS, TILES, Files, Survey, block_root
+from limen.ledger.repair.truth import Copy, Peaks, Verdict, composed, first_disagreement, judge
 from limen.ledger.scribe import NONCE_BYTES, side_ref
 from limen.ledger.sealed import split_bundle
-from limen.ledger.survey import BUNDLES, ROWS, TILES, Files, Survey, block_root
-from limen.ledger.truth import Copy, Peaks, Verdict, composed, first_disagreement, judge
 from limen.verify.published import CHECKPOINT, VKEY
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from limen.formats.note import NoteKey, Verifier
-    from limen.ledger.truth import Hints, Leaf
+    from limen.ledger.repair.truth import Hints, Leaf
 
 DATABASE: Final = "ledger.db"
 PUBLISHED: Final = "log"

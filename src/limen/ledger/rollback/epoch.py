@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from limen.core import epochs
 from limen.core.errors import Conflict, Invalid, NotFound, TamperDetected
 from limen.formats.merkle import leaf_hash
-from limen.ledger.evidence import Evidence, contradiction, first_difference, roots
-from limen.ledger.guard import ALARM, HIGH_WATER, UNFINISHED, archive, sync_directory, write_durably
+from limen.ledger.rollback.evidence import Evidence, contradiction, first_difference, roots
+from limen.ledger.rollback.guard import ALARM, HIGH_WATER, UNFINISHED, archive, sync_directory, write_durably
 from limen.ledger.sequencer import check_head, sign_checkpoint
 from limen.ledger.store import Batch, Head
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from limen.formats.note import Signer, Verifier
-    from limen.ledger.evidence import Tiles
+    from limen.ledger.rollback.evidence import Tiles
     from limen.ledger.store import Reading, Store
 
 EPOCH_FILE: Final = "epoch"

@@ -13,12 +13,12 @@ from limen.core import epochs
 from limen.core.errors import Invalid, LimenError, NotFound, TamperDetected
 from limen.core.events import decode
 from limen.formats.merkle import leaf_hash
-from limen.ledger.evidence import NEXT_STEP, Evidence, contradiction, first_difference, roots
+from limen.ledger.rollback.evidence import NEXT_STEP, Evidence, contradiction, first_difference, roots
 
 if TYPE_CHECKING:
     from limen.formats.note import Verifier
     from limen.formats.receipt import Claim
-    from limen.ledger.evidence import Tiles
+    from limen.ledger.rollback.evidence import Tiles
     from limen.ledger.store import Head, Reading
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from limen.core.errors import Invalid, LedgerUnavailable, LimenError, TamperDetected
 from limen.formats import note
-from limen.ledger.asking import Asked, Trouble
-from limen.ledger.watched import WHO_FAILS, Standing, State
+from limen.ledger.witnesses.asking import Asked, Trouble
+from limen.ledger.witnesses.watched import WHO_FAILS, Standing, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from limen.core.types import Checkpoint
     from limen.formats.note import Signature, Verifier
     from limen.formats.tlogpolicy import Policy
-    from limen.ledger.asking import Durable, RangeHash
     from limen.ledger.store import Head
+    from limen.ledger.witnesses.asking import Durable, RangeHash
 
 HEARTBEAT_S: Final = 60.0
 PATIENCE: Final = 2  # rounds without a quorum, after which nobody is left waiting for the next

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from limen.core.errors import Conflict, Invalid, NotFound, TamperDetected
 from limen.formats import note
-from limen.ledger.places import Directory, fsync
-from limen.ledger.publisher import Publisher
+from limen.ledger.publication.places import Directory, fsync
+from limen.ledger.publication.publisher import Publisher
 from limen.ledger.sequencer import check_head
 from limen.ledger.stored import DATABASE, look
 from limen.verify.published import CHECKPOINT, Published

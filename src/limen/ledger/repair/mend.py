@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 from limen.core.errors import TamperDetected
 from limen.formats.merkle import Frontier, leaf_hash, root_of
 from limen.formats.tiles import WIDTH
-from limen.ledger.examination import DATABASE, PUBLISHED
-from limen.ledger.places import Directory, fsync
-from limen.ledger.publisher import Publisher
+from limen.ledger.publication.places import Directory, fsync
+from limen.ledger.publication.publisher import Publisher
+from limen.ledger.repair.examination import DATABASE, PUBLISHED
+from limen.ledger.repair.survey import ROWS
 from limen.ledger.sealed import write_sealed
 from limen.ledger.sqlite import SqliteStore
-from limen.ledger.survey import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from limen.core.types import Checkpoint
     from limen.formats.note import Verifier
-    from limen.ledger.examination import Examination
+    from limen.ledger.repair.examination import Examination
 
 MENDED: Final = "ledger.db.mended"
 _BESIDE: Final = ("-wal", "-shm")

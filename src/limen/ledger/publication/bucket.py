@@ -17,12 +17,12 @@ from obstore.store import S3Store
 
 from limen.core.errors import Invalid, NotFound
 from limen.formats.merkle import MAX_SIZE
-from limen.ledger.places import SCHEME
+from limen.ledger.publication.places import SCHEME
 
 if TYPE_CHECKING:
     from obstore.store import S3Config
 
-    from limen.ledger.places import Account
+    from limen.ledger.publication.places import Account
 
 PARALLEL: Final = 8
 TIMEOUT: Final = timedelta(seconds=10)

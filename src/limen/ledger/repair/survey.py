@@ -15,16 +15,16 @@ from limen.core.errors import Invalid
 from limen.formats import tiles
 from limen.formats.merkle import HASH_BYTES, leaf_hash, root_of
 from limen.ledger.recovery import needs_outcome
-from limen.ledger.scan import RUN
+from limen.ledger.repair.scan import RUN
+from limen.ledger.repair.truth import Copy
 from limen.ledger.sealed import split_bundle
-from limen.ledger.truth import Copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from limen.ledger.scan import Row, Scan
-    from limen.ledger.truth import Leaf
+    from limen.ledger.repair.scan import Row, Scan
+    from limen.ledger.repair.truth import Leaf
 
 ROWS: Final = "rows"
 TILES: Final = "tiles"

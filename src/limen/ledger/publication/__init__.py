@@ -1,0 +1,1 @@
+"""Where the log is published, and how it gets there: tiles, bundles and checkpoints, in files and buckets."""
