@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from limen.ledger.witnesses.watched import State
 
 PUBLISHED = "log"
+FLUSH_S = 60.0
 CLOSE_S = 10.0
 DELETED_AT_ONCE = 1_000
 FORGET_TRIES = 20  # each waits a quarter of a second for a reader
@@ -216,7 +217,12 @@ class Ledger:
     async def flush(self) -> None:
         """Wait until all that was queued before is committed and published. LedgerUnavailable if it can't be."""
         await self.append_all(())
-        await asyncio.wrap_future(self._publisher.reached(self._sequencer.head.size))
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                await asyncio.wrap_future(self._publisher.reached(self._sequencer.head.size))
+        except TimeoutError as e:
+            why = f"the log is written, but its tiles were not published within {FLUSH_S} s"
+            raise LedgerUnavailable(why, next_step="look at the disk of the data directory") from e
 
     async def witnessed(self, size: int) -> None:
         """Wait until the witnesses' quorum has cosigned a tree of at least this size: level L2.

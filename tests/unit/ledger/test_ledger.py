@@ -7,6 +7,7 @@ import contextlib
 import random
 import sqlite3
 import threading
+from concurrent.futures import Future
 
 import pytest
 
@@ -231,6 +232,22 @@ def test_an_entry_that_nobody_waits_for_is_there_after_a_flush_and_published(wor
         await ledger.flush()
         assert ledger.head().size == 1
         assert world.verify().checkpoint.size == 1
+
+    world.run(scene)
+
+
+def test_a_flush_gives_up_on_a_publisher_that_hangs_and_the_entry_stays(world, make_entry, monkeypatch):
+    monkeypatch.setattr("limen.ledger.ledger.FLUSH_S", 0.05)
+
+    async def scene(ledger):
+        real = ledger._publisher.reached
+        monkeypatch.setattr(ledger._publisher, "reached", lambda size: Future())
+        await ledger.append(make_entry("kept"))
+        with pytest.raises(LedgerUnavailable, match="tiles were not published within"):
+            await ledger.flush()
+        assert ledger.head().size == 1
+        monkeypatch.setattr(ledger._publisher, "reached", real)
+        await ledger.flush()  # the control: nothing else was wrong
 
     world.run(scene)
 
