@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from inprocess import a_gateway
+from limen import cli
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,5 +30,20 @@ def in_gateway(tmp_path: Path) -> Callable[[Callable[[Gateway], Awaitable[Any]]]
                 await gateway.close()
 
         return asyncio.run(whole())
+
+    return run
+
+
+@pytest.fixture
+def limen(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command; returns its exit code, what it answered and what it said."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        code = 0
+        try:
+            cli.main([str(word) for word in words])
+        except SystemExit as e:
+            code = int(e.code or 0)
+        return code, *capsys.readouterr()
 
     return run

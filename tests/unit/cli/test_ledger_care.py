@@ -9,24 +9,6 @@ import sqlite3
 
 import pytest
 
-from limen import cli
-
-
-@pytest.fixture
-def limen(capsys):
-    """Run a command; returns its exit code, what it answered and what it said."""
-
-    def run(*words):
-        code = 0
-        try:
-            cli.main([str(word) for word in words])
-        except SystemExit as e:
-            code = e.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
 
 @pytest.fixture
 def data(tmp_path, limen):

@@ -7,7 +7,6 @@ import shutil
 
 import pytest
 
-from limen import cli
 from limen.config import load
 from limen.core.types import Receipt
 from limen.directory import store
@@ -16,26 +15,10 @@ from limen.formats.merkle import leaf_hash
 
 
 @pytest.fixture
-def limen(capsys, monkeypatch, tmp_path):
-    """Run a command on `tmp_path / "data"`; its exit code, its answer and its talk."""
-    monkeypatch.setenv("LIMEN_DATA", str(tmp_path / "data"))
-
-    def run(*words):
-        code = 0
-        try:
-            cli.main([str(word) for word in words])
-        except SystemExit as e:
-            code = e.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
-def data(limen, tmp_path):
+def data(limen, tmp_path, monkeypatch):
     """A data directory with two entries and its second high-water note elsewhere, and a backup of it as it was after one."""
     data = tmp_path / "data"
+    monkeypatch.setenv("LIMEN_DATA", str(data))
     assert limen("init", data, "--dev")[0] == 0
     (tmp_path / "other").mkdir()
     config = data / "limen.toml"

@@ -6,25 +6,9 @@ import json
 
 import pytest
 
-from limen import cli
 from limen.formats import note, tlogpolicy
 from limen.ledger.witnesses.witness import Witness
 from witnessing import LOG, Tree
-
-
-@pytest.fixture
-def limen(capsys):
-    """Run a command; returns its exit code, what it answered and what it said."""
-
-    def run(*words):
-        code = 0
-        try:
-            cli.main([str(word) for word in words])
-        except SystemExit as e:
-            code = e.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def test_a_new_witness_prints_lines_for_a_policy_and_the_next_step(limen, tmp_path):

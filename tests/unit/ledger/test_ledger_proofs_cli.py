@@ -6,29 +6,12 @@ import json
 
 import pytest
 
-from limen import cli
 from limen.formats import note, witness
 from limen.formats.cosignature import Cosigner
 from limen.formats.note import Signer
 from limen.verify.published import CHECKPOINT
 
 WITNESS = Cosigner.mldsa44("witness.example/w", bytes([1] * 32))
-
-
-@pytest.fixture
-def limen(capsys):
-    """Run a command; returns its exit code, what it answered and what it said."""
-
-    def run(*words):
-        code = 0
-        try:
-            cli.main([str(word) for word in words])
-        except SystemExit as e:
-            code = e.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import time
 
 import pytest
 
-from limen import cli
 from limen.core import events
 from limen.core.errors import LedgerUnavailable, TamperDetected
 from limen.core.types import Checkpoint
@@ -467,21 +466,6 @@ def test_killed_between_its_word_and_its_checkpoint_it_goes_on(place):
 
 
 # --- the command
-
-
-@pytest.fixture
-def limen(capsys):
-    """Run a command; returns its exit code, what it answered and what it said."""
-
-    def run(*words):
-        code = 0
-        try:
-            cli.main([str(word) for word in words])
-        except SystemExit as e:
-            code = e.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def test_the_command_makes_a_copy_that_the_verifier_takes(place, limen):
