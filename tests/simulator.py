@@ -201,14 +201,15 @@ class World:
         """Run a read command with --json and read its answer."""
         return json.loads(self.limen(*args, "--json").stdout)
 
+    def start(self) -> subprocess.Popen[bytes]:
+        """The gateway's process, begun."""
+        with (self.data.parent / "serve.log").open("ab") as log:
+            environment = {**os.environ, **self.environment}
+            return subprocess.Popen([*self.command, "serve", "--data", str(self.data)], stdout=log, stderr=log, env=environment)
+
     def serve(self) -> World:
         """Start the gateway; returns when it answers."""
-        log = (self.data.parent / "serve.log").open("ab")
-        environment = {**os.environ, **self.environment}
-        self.server = subprocess.Popen(
-            [*self.command, "serve", "--data", str(self.data)], stdout=log, stderr=log, env=environment
-        )
-        log.close()
+        self.server = self.start()
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             if self.server.poll() is not None:

@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import os
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from limen.cli.link import call
 from limen.core.events import decode
 from limen.ledger.stored import look
 from simulator import World, records
@@ -25,6 +27,7 @@ from simulator import World, records
 KILLS = int(os.environ.get("LIMEN_KILLS", "50"))
 PEOPLE = ("q01", "q02", "q03", "t01")
 SLOW = {"q03", "t01"}  # what they read is under way when the kill comes
+SESSION_KILLS = 200
 SFT, BLOB = "orchid-sft-v3/sft.jsonl", "orchid-blob/blob.bin"
 LOGGED = {200, 206, 304, 416}
 CUT = (OSError, http.client.HTTPException)
@@ -46,8 +49,9 @@ class Got:
 class Reader:
     """Reads at random on one connection until it is cut, and notes everything that arrives."""
 
-    def __init__(self, who, session, *, dawdle_s):
-        self.who, self.session, self.rng, self.dawdle_s = who, session, random.Random(who.subject), dawdle_s
+    def __init__(self, who, session):
+        self.who, self.session, self.rng = who, session, random.Random(who.subject)
+        self.dawdle_s = 0.004 if who.subject in SLOW else 0
         self.copies, self.etags = {}, {}
         self.got, self.odd = [], []
         self.buffer = memoryview(bytearray(1 << 16))
@@ -106,14 +110,69 @@ def _index(header):
     return None if value is None else int(value)
 
 
+class Nursery:
+    """The process that forks gateways."""
+
+    def __init__(self, log):
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # no thread may run when it forks
+        command = [sys.executable, str(Path(__file__).with_name("serve_nursery.py")), str(log)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment
+        )
+
+    def ask(self, line):
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.process.stdout.close()
+
+
+class Born:
+    """A gateway of a nursery, as far as the world needs to know it."""
+
+    def __init__(self, nursery, directory):
+        self.nursery, self.returncode = nursery, None
+        self.pid = nursery.ask(f"serve {directory}")
+
+    def poll(self):
+        return self.returncode
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def wait(self, timeout):
+        self.returncode = self.nursery.ask("reap")
+
+
+@dataclass
+class Nursed(World):
+    """A world whose gateways come from a nursery: real processes, without the second that imports take."""
+
+    nursery: Nursery | None = None
+
+    def start(self):
+        return Born(self.nursery, self.data)
+
+
 def readers_of(world):
     """Everybody logged in, with the session id that their entries bear."""
-    people = [world.login(person) for person in PEOPLE]
-    sessions = {line["holder"].partition("/")[2]: line["id"] for line in world.ask_json("session", "list")["sessions"]}
-    readers = [Reader(who, sessions[who.subject], dawdle_s=0.004 if who.subject in SLOW else 0) for who in people]
+    readers = [Reader(*pair) for pair in sessions_of(world)]
     for reader in readers:
         reader.learn()
     return readers
+
+
+def sessions_of(world):
+    """A new session for each, and its id."""
+    known = {line["id"] for line in call(world.data, "show", {"what": "sessions"})}
+    people = [world.login(person) for person in PEOPLE]
+    new = [line for line in call(world.data, "show", {"what": "sessions"}) if line["id"] not in known]
+    ids = {line["holder"].partition("/")[2]: line["id"] for line in new}
+    return [(who, ids[who.subject]) for who in people]
 
 
 def kill_under_load(world, readers, rng):
@@ -169,10 +228,22 @@ def world(tmp_path):
     world.stop(kill=True)
 
 
-def test_no_byte_has_left_without_an_entry_that_survives_the_kill(world):
-    rng = random.Random("moments")
+@pytest.fixture
+def nursed(world):
+    nursery = Nursery(world.data.parent / "serve.log")
+    nursed = Nursed(world.data, world.port, nursery=nursery)
+    yield nursed
+    nursed.stop(kill=True)
+    nursery.close()
+
+
+def test_no_byte_has_left_without_an_entry_that_survives_the_kill(nursed):
+    world, rng = nursed, random.Random("moments")
     readers = readers_of(world.serve())
-    for _ in range(KILLS):
+    for number in range(KILLS):
+        if number % SESSION_KILLS == SESSION_KILLS - 1:  # a session lives an hour, a soak longer
+            for reader, (who, session) in zip(readers, sessions_of(world), strict=True):
+                reader.who, reader.session = who, session
         kill_under_load(world, readers, rng)
         world.serve()  # recovers on the same directory, under the same sessions
     world.stop()
