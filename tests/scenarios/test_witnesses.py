@@ -96,6 +96,12 @@ def standing(world):
     return world.ask_json("ledger", "witnesses")
 
 
+def seen(world):
+    """Wait until the quorum has cosigned all that is in the log by now; its size."""
+    size = world.ask_json("ledger", "head")["size"]
+    return until(lambda: (s := standing(world))["stands"] and s["size"] >= size and s["size"], lambda: standing(world))
+
+
 def until(condition, why):
     """Wait for something that another process is about to do."""
     for _ in range(600):
@@ -121,7 +127,7 @@ def test_a_gateway_that_was_set_back_is_refused_and_its_witness_is_named(watched
     shutil.copytree(world.data, world.data.with_name("backup"), ignore=shutil.ignore_patterns("control.sock"))
     world.serve()
     world.login("q01").get("orchid-blob/blob.bin")
-    size = until(lambda: (s := standing(world))["stands"] and s["size"], lambda: standing(world))
+    size = seen(world)
     world.stop(kill=True)
     shutil.rmtree(world.data)
     world.data.with_name("backup").rename(world.data)  # every trace in the data directory is set back with it
@@ -147,7 +153,7 @@ def test_a_second_history_is_stopped_while_it_runs(watched):
     world.serve()
     for _ in range(3):
         world.login("q01").get("orchid-blob/blob.bin")
-    until(lambda: standing(world)["stands"], lambda: standing(world))
+    seen(world)
     world.stop(kill=True)
     watch.stop()
     shutil.rmtree(world.data)
