@@ -171,10 +171,18 @@ def test_after_a_sync_that_failed_nothing_stands_on_the_writes_that_it_left(tmp_
 
 
 def test_a_database_that_believes_its_log_after_a_failed_sync_is_caught_by_the_same_replay(tmp_path, ram):
-    """The batch was readable after the restart, entries were put upon it and synced; then the power cut took it away."""
-    cuts = Cuts(tmp_path, ram, mode="no-checkpoint", since=2)
-    assert cuts.run() == 0
-    assert cuts.run(options=FAIL_AND_KILL) != 0
-    assert cuts.run() == 0
+    """The batch was readable after the restart, entries were put upon it and synced; then the power cut took it away.
 
-    assert any("was acknowledged, and is lost" in sentence for sentence in cuts.broken())
+    Which thread's sync is the eighth is the machine's choice, and only a commit's can show it: so it gets some tries.
+    """
+
+    def caught(number):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        cuts = Cuts(directory, ram, mode="no-checkpoint", since=2)
+        assert cuts.run() == 0
+        assert cuts.run(options=FAIL_AND_KILL) != 0
+        assert cuts.run() == 0
+        return any("was acknowledged, and is lost" in sentence for sentence in cuts.broken())
+
+    assert any(caught(number) for number in range(6))
