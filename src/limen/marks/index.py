@@ -46,7 +46,8 @@ class Observed:
     """What a sample shows. `slots`: one row a slot, `seen` = 1 for side 0, 2 for side 1, 3 for both; `key` indexes `keys`.
 
     `matched`: by prepared version, the numbers of the records recognised (canaries and common ones too). `distinct`: those
-    of them that no other record reads like: a slot's side, or a canary. `canaries`: by prepared version, their numbers.
+    of them that no other record reads like (a slot's side, or a canary) and that were found whole; if none was, those found
+    by runs of words, which a similar record can share. `canaries`: by prepared version, their numbers.
     `unclear`: texts that mean different things in different versions.
     """
 
@@ -108,6 +109,7 @@ class Index:
         found = _Found(self.keys)
         known = np.zeros(len(fields), dtype=np.bool_)
         known[owner[self._look_up(digests, found)]] = True
+        found.telling = not found.distinct
         self._look_up(self._by_runs(_missed(pieces, fields, known), found), found)
         return Observed(
             keys=self.keys,
@@ -168,6 +170,7 @@ class _Found:
     seen: list[NDArray[np.void]] = field(default_factory=list)  # OBSERVED rows, one a record
     records: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
     distinct: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
+    telling: bool = True  # whether what is noted now counts as distinct
     canaries: dict[str, set[int]] = field(default_factory=dict)
     unclear: int = 0
 
@@ -178,7 +181,8 @@ class _Found:
         name = str(look.prepared.path)
         self.records.setdefault(name, []).append(records)
         refs = np.asarray(look.refs[records])
-        self.distinct.setdefault(name, []).append(records[refs != COMMON])
+        if self.telling and (refs != COMMON).any():
+            self.distinct.setdefault(name, []).append(records[refs != COMMON])
         baits = refs[refs < COMMON]
         if len(baits):
             self.canaries.setdefault(name, set()).update((-2 - baits).tolist())

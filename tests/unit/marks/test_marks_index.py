@@ -141,3 +141,14 @@ def test_a_record_that_shows_no_slot_is_matched_but_not_distinct(lab):
     assert len(set(matched) - set(distinct)) == 1
     # The control: every other record shows one side of a slot.
     assert len(distinct) == 300 == 2 * len(seen.slots)
+
+
+def test_of_records_found_whole_and_by_runs_only_the_whole_are_distinct(lab):
+    rows = records(300)
+    index = Index([lab.prepare(jsonl(rows))])
+    [both] = index.observe(jsonl(rows[:50]) + cut(rows[100:150])).distinct.values()
+    assert set(both) <= set(range(50))
+    assert len(both) >= 48
+    # The control: where nothing is found whole, what is found by runs has to do.
+    [by_runs] = index.observe(cut(rows[100:150])).distinct.values()
+    assert len(by_runs) >= 40
