@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from limen.core.errors import Denied, LedgerUnavailable, LimenError, NotFound
 from limen.core.types import Action, Listed, Receipt, Span
-from limen.custody import OPENS_BYTES
+from limen.ledger.recovery import OPENS_BYTES
 from limen.receive import Receiving
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import structlog
 
 from limen.core.errors import Denied, LedgerUnavailable, LimenError, NotFound
 from limen.core.types import Action, Listed, Side
+from limen.ledger.recovery import OPENS_BYTES, needs_outcome
 from limen.marks.copy import Copy, etag_of, plain_copy
 from limen.policy.policies import Question
 from limen.windows import Reading, Window, Windows
@@ -50,7 +51,6 @@ _MEDIA_OF: Final = {content_type: media for media, content_type in CONTENT_TYPES
 GATEWAY: Final = "limen"  # whose key seals the side records that are nobody's personal detail
 COPIES_KEPT = 4096
 NETWORKS_KEPT = 65_536
-OPENS_BYTES = frozenset({200, 206})
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ class Custody:
         except LedgerUnavailable:
             self.windows.close_all()
             raise
-        if kind == "access.intent" and (fields.keys() & {"span", "run"} or fields["action"] == Action.WRITE.value):
+        if kind == "access.intent" and needs_outcome(fields):
             self._open[receipt.index] = None
         if kind == "access.intent" and session.project in self.quorum.projects:
             await self._witnessed(receipt, session)
@@ -246,26 +246,35 @@ class Custody:
         A reading that is returned has been entered, and its caller must `leave` it. LedgerUnavailable, and then nothing
         may leave.
         """
-        tier = self.catalog.snapshot.tier(found.asset.tier)
-        if not (tier.window_bytes and tier.window_s and found.version and found.shard):
-            return await self.append("access.intent", session, fields, client=client), None
-        if not self.ledger.writable:
-            self.windows.close_all()  # a lost ledger stops bytes: nobody reads on under an older entry
         now_us = self.moment_us()
-        window = self.windows.find(session, found.version, found.shard.path, span, now_us=now_us)
+        window = self._window_for(session, found, fields, span, now_us=now_us, client=client)
         if window is None:
-            bounds = self.windows.bounds(session, found.version, found.shard, span, most=tier.window_bytes, now_us=now_us)
-            if bounds is None:
-                return await self.append("access.intent", session, fields, client=client), None
-            window = self._open_window(session, fields, bounds, now_us=now_us, length_s=tier.window_s, client=client)
+            return await self.append("access.intent", session, fields, client=client), None
         window.enter()
-        reading = Reading(window, found.shard.path, span, now_us)
+        reading = Reading(window, fields["shard"], span, now_us)
         try:
             receipt = window.intent.result() if window.intent.done() else await asyncio.shield(window.intent)
         except BaseException:
             reading.leave(0, now_us=now_us, end="failed")
             raise
         return receipt, reading
+
+    def _window_for(
+        self, session: Session, found: Found, fields: dict[str, Any], span: Span, *, now_us: int, client: Client
+    ) -> Window | None:
+        """An open window that covers a read, or a new one; None where the read needs an intent of its own."""
+        tier = self.catalog.snapshot.tier(found.asset.tier)
+        if not (tier.window_bytes and tier.window_s and found.version and found.shard):
+            return None
+        if not self.ledger.writable:
+            self.windows.close_all()  # a lost ledger stops bytes: nobody reads on under an older entry
+        window = self.windows.find(session, found.version, found.shard.path, span, now_us=now_us)
+        if window is not None:
+            return window
+        bounds = self.windows.bounds(session, found.version, found.shard, span, most=tier.window_bytes, now_us=now_us)
+        if bounds is None:
+            return None
+        return self._open_window(session, fields, bounds, now_us=now_us, length_s=tier.window_s, client=client)
 
     def leave(self, reading: Reading, sent: int, *, end: str) -> None:
         """End a read under a window. One that was cut takes the window with it, so that the outcome is there at once."""

@@ -89,8 +89,10 @@ class Window:
             self.closed = True
             self._settle_if_idle()
 
-    def committed(self, _: object) -> None:
-        """The intent is durable, or has failed: what was closed in the meantime can be settled."""
+    def committed(self, intent: asyncio.Task[Receipt]) -> None:
+        """The intent is durable, or has failed: then nobody may come in. What is closed by now can be settled."""
+        if intent.cancelled() or intent.exception() is not None:
+            self.closed = True
         if self.closed:
             self._settle_if_idle()
 

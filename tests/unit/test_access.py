@@ -321,6 +321,22 @@ def test_in_a_witnessed_project_no_access_goes_ahead_without_the_quorum(in_gatew
     in_gateway(body)
 
 
+def test_the_first_read_after_the_quorum_is_back_goes_ahead(in_gateway):
+    async def body(gateway):
+        without_witnesses(gateway, QUORUM)
+        session = await a_session(gateway, "q03")
+        with pytest.raises(LedgerUnavailable, match="quorum"):
+            await fetch(gateway, session)
+
+        async def stands(size):
+            pass
+
+        gateway.custody.ledger.witnessed = stands
+        await fetch(gateway, session)
+
+    in_gateway(body)
+
+
 def test_it_goes_ahead_when_the_quorum_stands_and_in_projects_that_need_none(in_gateway):
     """The control: what refuses above is the missing quorum, and nothing else."""
 

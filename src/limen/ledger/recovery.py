@@ -6,7 +6,7 @@ from typing import Any
 
 from limen.core.types import Action
 
-CARRIES_BYTES = frozenset({200, 206})
+OPENS_BYTES = frozenset({200, 206})
 
 
 def needs_outcome(intent: dict[str, Any]) -> bool:
@@ -16,4 +16,4 @@ def needs_outcome(intent: dict[str, Any]) -> bool:
     """
     if intent.get("action") == Action.WRITE or "run" in intent:
         return True
-    return "span" in intent and intent.get("status") in CARRIES_BYTES
+    return "span" in intent and intent.get("status") in OPENS_BYTES
