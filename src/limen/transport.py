@@ -4,7 +4,7 @@ ASGI shows an application no transport. A pause must cut a stalled reader too, s
 `extensions["limen.abort"]`: a call that discards what was not sent and resets the connection. The send buffer is kept
 small (256 KiB) and lingering is off, so that what the kernel still holds at a cut is bounded and is not delivered late.
 
-A response's head waits for the first bytes of its body: one segment instead of two is a fifth of what a small read costs.
+A response's head waits for the first bytes of its body: one write to the kernel, and one segment, instead of two.
 """
 
 from __future__ import annotations
