@@ -26,9 +26,25 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
         """The fields of the ledger entry, with no personal detail."""
-        raise NotImplementedError
+        raise NotImplementedError  # a Struct can't be an abstract class; every kind says its own
 
     def to_clear(self) -> dict[str, Any]:
         """Every field as plain JSON values."""
         clear: dict[str, Any] = msgspec.to_builtins(self)
         return clear
+
+
+class OfPerson(Change, frozen=True, kw_only=True):
+    """A change about one person, with its reason. Never made itself."""
+
+    id: str
+    reason: str
+
+    @property
+    def sealed_for(self) -> str | None:
+        """The person: the reason may be about them."""
+        return self.id
+
+    def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
+        """Who, not why."""
+        return {"person": pseudonym(self.id, OUTSIDE)}

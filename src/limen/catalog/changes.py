@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from limen.catalog.change import OUTSIDE, Change
+from limen.catalog.change import OUTSIDE, Change, OfPerson
 from limen.catalog.personal import Erasure, HoldLift, HoldSet
 from limen.core.errors import Invalid
 from limen.core.events import canonical
@@ -102,21 +102,10 @@ class PersonAdd(Change, frozen=True, kw_only=True):
         return {"person": pseudonym(self.id, OUTSIDE), "vendor": self.vendor, "roles": sorted(self.roles)}
 
 
-class PersonEnd(Change, frozen=True, kw_only=True):
+class PersonEnd(OfPerson, frozen=True, kw_only=True):
     """A person leaves. Their grants and the workloads that they sponsor end with them."""
 
     kind: ClassVar[str] = "person.end"
-    id: str
-    reason: str
-
-    @property
-    def sealed_for(self) -> str | None:
-        """The person: the reason may be about them."""
-        return self.id
-
-    def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
-        """Who, not why."""
-        return {"person": pseudonym(self.id, OUTSIDE)}
 
 
 class WorkloadAdd(Change, frozen=True, kw_only=True):

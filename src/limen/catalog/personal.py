@@ -10,44 +10,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from limen.catalog.change import OUTSIDE, Change
+from limen.catalog.change import OUTSIDE, Change, OfPerson
 
 if TYPE_CHECKING:
     from limen.catalog.change import Pseudonym
 
 
-class HoldSet(Change, frozen=True, kw_only=True):
+class HoldSet(OfPerson, frozen=True, kw_only=True):
     """A legal hold: from now on the person's records may be neither erased nor dropped for age."""
 
     kind: ClassVar[str] = "hold.set"
-    id: str
-    reason: str
-
-    @property
-    def sealed_for(self) -> str | None:
-        """The person: the reason may be about them."""
-        return self.id
-
-    def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
-        """Who, not why."""
-        return {"person": pseudonym(self.id, OUTSIDE)}
 
 
-class HoldLift(Change, frozen=True, kw_only=True):
+class HoldLift(OfPerson, frozen=True, kw_only=True):
     """A legal hold is over."""
 
     kind: ClassVar[str] = "hold.lift"
-    id: str
-    reason: str
-
-    @property
-    def sealed_for(self) -> str | None:
-        """The person: the reason may be about them."""
-        return self.id
-
-    def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
-        """Who, not why."""
-        return {"person": pseudonym(self.id, OUTSIDE)}
 
 
 class StandIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
