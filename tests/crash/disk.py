@@ -4,7 +4,8 @@
 A write is on disk for sure once a sync that began after it has returned. Of those that wait, the disk may hold none, all,
 any first few, all but one, some at random, or a torn one: a sector of 512 bytes reaches the disk whole or not at all. Names
 change in their order, at any time, apart from the bytes that they name. A sync that failed leaves its writes as kernels
-leave them: marked as written, so that no later sync writes them.
+leave them: marked as written, so that no later sync writes them. So does one in which its process was killed: kills come
+with injected errors here. One that a process left by its own exit did not fail: its writes wait.
 """
 
 from __future__ import annotations
@@ -154,12 +155,14 @@ class Disk:
         self.root, self.failed_writes = str(root), failed_writes
         self.inodes, self.said = [], []
         self.names, self.synced_names, self.waiting_names = {}, {}, []
+        self.killed = False  # was the process that is followed?
         self.opened = {}  # by the process that is followed: descriptor -> inode, or path of a directory
         self.places = {}  # descriptor -> where its next plain write goes
 
     def follow(self, trace):
         """Go through the calls of one process; pause before each sync takes effect, and at the end: most is at stake there."""
         self.opened.clear()
+        self.killed = "+++ killed by " in trace.read_text()
         for call in calls_in(trace):
             if call.name in STRANGE.split(","):
                 raise ValueError(f"{call.name} is not in this model")
@@ -215,7 +218,7 @@ class Disk:
         if isinstance(found, str):
             if call.succeeded:
                 self._sync_names(found, call.began)
-        elif found is not None:
+        elif found is not None and (call.result is not None or self.killed):
             inode = self.inodes[found]
             covered = [write for write in inode.waiting if write.ended < call.began]
             if call.succeeded or self.failed_writes == "kept":
