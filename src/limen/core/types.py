@@ -23,6 +23,24 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
+class Grade(StrEnum):
+    """How a figure is known, the strongest first. A report names the grade of every row; no grade is ever raised.
+
+    *measured*: by this gateway, in the data path. *observed*: read in another system's log. *evidence*: a document by a third
+    party. *declared*: said by whom it is about.
+    """
+
+    MEASURED = "measured"
+    OBSERVED = "observed"
+    EVIDENCE = "evidence"
+    DECLARED = "declared"
+
+    def outranks(self, other: Grade) -> bool:
+        """Whether this is the stronger way of knowing."""
+        order = list(Grade)
+        return order.index(self) < order.index(other)
+
+
 @dataclass(frozen=True, slots=True)
 class Tier:
     """A sensitivity tier: the least controls that an asset of this tier gets.
