@@ -14,7 +14,7 @@ import msgspec
 
 from limen.core import epochs
 from limen.core.errors import Invalid
-from limen.ledger.publication.places import Account
+from limen.objectstore import Account
 
 REGION = "limen-1"
 EPOCH = "epoch"

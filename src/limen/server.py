@@ -38,10 +38,11 @@ from limen.identity.oidc import IssuerConfig, RelyingParty
 from limen.identity.sessions import Sessions
 from limen.ledger.ledger import PUBLISHED, Ledger
 from limen.ledger.publication.bucket import Bucket
-from limen.ledger.publication.places import SCHEME, Directory
+from limen.ledger.publication.places import Directory
 from limen.ledger.scribe import Scribe
 from limen.listening import Unsignalled, beside, bound, log_without_values
 from limen.marks.shelf import Shelf
+from limen.objectstore import SCHEME
 from limen.policy.policies import Policies
 from limen.policy.quota import Quota
 from limen.privacy.erasure import sweep

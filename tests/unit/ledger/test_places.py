@@ -19,7 +19,8 @@ from limen.formats import note
 from limen.ledger.ledger import Ledger
 from limen.ledger.publication import publisher
 from limen.ledger.publication.bucket import Bucket
-from limen.ledger.publication.places import Account, Directory
+from limen.ledger.publication.places import Directory
+from limen.objectstore import Account
 from limen.server import _further_places
 from limen.verify.published import Published, verify
 

@@ -1,8 +1,7 @@
-"""A published log in S3-compatible storage, through obstore 0.12 (the Rust crate object_store).
+"""A published log in S3-compatible storage.
 
-What such storage has acknowledged is durable and visible to every reader, so nothing is left to sync. Keys are always
-passed: without them the library would ask a cloud's metadata address. A request that fails is repeated for seconds, not
-minutes; the publisher tries again.
+What such storage has acknowledged is durable and visible to every reader, so nothing is left to sync. A request that
+fails is repeated for seconds, not minutes; the publisher tries again.
 """
 
 from __future__ import annotations
@@ -13,16 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import S3Store
 
 from limen.core.errors import Invalid, NotFound
 from limen.formats.merkle import MAX_SIZE
-from limen.ledger.publication.places import SCHEME
+from limen.objectstore import SCHEME, first_line, opened
 
 if TYPE_CHECKING:
-    from obstore.store import S3Config
+    from obstore.store import S3Store
 
-    from limen.ledger.publication.places import Account
+    from limen.objectstore import Account
 
 PARALLEL: Final = 8
 TIMEOUT: Final = timedelta(seconds=10)
@@ -39,7 +37,7 @@ class Bucket:
         if not url.startswith(SCHEME) or not bucket:
             raise Invalid("ledger.publish", f"{url} is not s3://BUCKET/PREFIX")
         self.name = url
-        self._stored = None if account is None else _opened(bucket, prefix.strip("/"), account)
+        self._stored = None if account is None else opened(bucket, prefix.strip("/"), account, deadline=TIMEOUT)
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="limen-bucket")
         self._flying: list[Future[None]] = []
 
@@ -93,29 +91,5 @@ class Bucket:
             raise _trouble(f"{path} can't be written to {self.name}", e) from e
 
 
-def _opened(bucket: str, prefix: str, account: Account) -> S3Store:
-    options: S3Config = {
-        "region": account.region,
-        "access_key_id": account.access_key,
-        "secret_access_key": account.secret,
-    }
-    if account.token:
-        options["session_token"] = account.token
-    if account.endpoint:
-        options["endpoint"] = account.endpoint
-    return S3Store(
-        bucket,
-        config=options,
-        prefix=prefix,
-        client_options={
-            "allow_http": account.endpoint.startswith("http://"),
-            "timeout": TIMEOUT,
-            "connect_timeout": TIMEOUT / 2,
-        },
-        retry_config={"max_retries": 2, "retry_timeout": TIMEOUT},
-    )
-
-
 def _trouble(what: str, error: Exception) -> OSError:
-    """One line of what the library tells in many, and none of the request's headers."""
-    return OSError(f"{what}: {str(error).strip().splitlines()[0][:300]}")
+    return OSError(f"{what}: {first_line(error)}")

@@ -9,17 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from limen.core.errors import Invalid, NotFound
 from limen.formats.checkpoint import decimal
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-SCHEME: Final = "s3://"  # how the name of a bucket begins
 
 
 class Place(Protocol):
@@ -44,17 +40,6 @@ class Place(Protocol):
 
     def synced(self) -> int:
         """The size of the log whose files are durable; never more than that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What opens S3-compatible storage. An empty `endpoint` is AWS."""
-
-    access_key: str
-    secret: str = field(repr=False)
-    token: str = field(default="", repr=False)
-    endpoint: str = ""
-    region: str = "us-east-1"
 
 
 class Directory:
