@@ -1,0 +1,1 @@
+"""What other systems logged: imported, kept apart from the ledger's accesses, and never more than *observed*."""
