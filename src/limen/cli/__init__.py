@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "restore": ("limen.cli.backup", "put a backup back, and say how far its log reaches"),
     "login": ("limen.cli.login", "open a session in one project (browser or device code)"),
     "creds": ("limen.cli.creds", "print the session for `credential_process`"),
+    "doctor": ("limen.cli.doctor", "clock, disk, ledger, upstreams, ports: is it fit to serve"),
     "demo": ("limen.cli.demo", "replay the breach"),
     "whoami": ("limen.cli.whoami", "who this session says you are"),
 }

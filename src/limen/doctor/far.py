@@ -1,0 +1,109 @@
+"""What is far: the issuers whose tokens are believed, and the places where bytes and the published log rest.
+
+Issuers are asked with the gateway's own code, so that what works here works there: no proxy, no redirect. Each answer's
+`Date` is held beside our clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from limen.config import storage_account
+from limen.core.errors import LimenError, NotFound
+from limen.doctor import clock
+from limen.doctor.lines import broken, ok, unknown, warning
+from limen.identity.jwks import check_address, discover, fetch_off_loop, read_key_set
+from limen.ledger.publication.bucket import Bucket
+from limen.ledger.publication.places import SCHEME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from limen.config import Config, IssuerTable
+    from limen.doctor.lines import Line
+
+ASK_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an answer's `Date` says, and our own time in the middle of asking; seconds. `way_s`: how long it took."""
+
+    theirs: float
+    ours: float
+    way_s: float
+
+
+def issuers(config: Config) -> Iterator[Line]:
+    """Whether people can log in: each issuer answers, and its keys can be read."""
+    if not config.issuer:
+        if config.development:
+            yield ok("issuers", "none configured; development mode brings its own")
+        else:
+            yield warning("issuers", "none is configured: nobody can open a session", "add an [[issuer]] to limen.toml")
+    for issuer in config.issuer:
+        yield from _issuer(issuer, development=config.development)
+
+
+def _issuer(issuer: IssuerTable, *, development: bool) -> Iterator[Line]:
+    async def keys() -> int:
+        check_address(issuer.url, field="issuer.url", development=development)
+        uri = issuer.jwks_uri or await discover(issuer.url, fetch=fetch_off_loop, development=development)
+        return len(read_key_set(json.loads(await fetch_off_loop(uri))))
+
+    try:
+        found = asyncio.run(keys())
+    except (LimenError, ValueError) as e:
+        says = f"{issuer.url}: {e}"
+        yield broken("issuers", f"{says}. Its people can't log in", "does the address hold, and is it reachable from here?")
+        return
+    yield ok("issuers", f"{issuer.url} answers with {found} keys")
+    told = date_of(issuer.url)
+    if told is None:
+        yield unknown("clock", f"beside {issuer.url}: it tells no time", "compare with another clock you trust")
+    else:
+        yield clock.beside(issuer.url, told.theirs, ours=told.ours, give_s=told.way_s + 1)
+
+
+def second_place(config: Config) -> Iterator[Line]:
+    """Whether the second place of the published log can be reached. A directory tells by its own errors."""
+    where = config.ledger.publish
+    if not where.startswith(SCHEME):
+        return
+    account = storage_account()
+    if account is None:
+        says = f"{where}: there is no AWS_ACCESS_KEY_ID in this environment to ask it with"
+        yield unknown("upstreams", says, "ask with the environment that `limen serve` has")
+        return
+    try:
+        Bucket(where, account).read("checkpoint")
+    except NotFound:
+        yield ok("upstreams", f"{where} may be read; nothing is published there yet")
+    except OSError as e:
+        yield broken("upstreams", str(e), "does the bucket exist, and may these keys read and write there?")
+    else:
+        yield ok("upstreams", f"{where} may be read")
+
+
+def date_of(url: str) -> Told | None:
+    """What a server's clock says; None if it does not answer or does not tell."""
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=ASK_S)
+    began, steady = time.time(), time.perf_counter()
+    try:
+        connection.request("HEAD", parts.path or "/", headers={"User-Agent": "limen"})
+        told = connection.getresponse().getheader("Date")
+        way_s = time.perf_counter() - steady
+        return None if told is None else Told(parsedate_to_datetime(told).timestamp(), began + way_s / 2, way_s)
+    except (OSError, ValueError, TypeError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
