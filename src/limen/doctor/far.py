@@ -21,7 +21,7 @@ from limen.doctor import clock
 from limen.doctor.lines import broken, ok, unknown, warning
 from limen.identity.jwks import check_address, discover, fetch_off_loop, read_key_set
 from limen.ledger.publication.bucket import Bucket
-from limen.ledger.publication.places import SCHEME
+from limen.objectstore import SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
