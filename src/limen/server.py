@@ -43,6 +43,7 @@ from limen.ledger.scribe import Scribe
 from limen.listening import Unsignalled, beside, bound, log_without_values
 from limen.marks.shelf import Shelf
 from limen.objectstore import SCHEME
+from limen.observing import Observing
 from limen.policy.policies import Policies
 from limen.policy.quota import Quota
 from limen.privacy.erasure import sweep
@@ -84,6 +85,7 @@ class Gateway:
     recovered: Recovery
     standing: Standing
     retention: Retention
+    observing: Observing
     verifier: Verifier  # the log's own key
     _lock: int
 
@@ -137,6 +139,8 @@ class Gateway:
         recovered = await Recovery.run(custody, authority, standing)
         if catalog.unswept:  # a crash interrupted an erasure
             await sweep(custody, authority)
+        observing = Observing(custody, data)
+        observing.finish()
         issuer = DevIssuer(url=f"{config.url}/_dev/issuer", mode=config.server.mode) if config.development else None
         relying_party = RelyingParty(_issuers(config, issuer), development=config.development)
         return cls(
@@ -151,6 +155,7 @@ class Gateway:
             recovered=recovered,
             standing=standing,
             retention=Retention(custody, authority, config.ledger.network_days),
+            observing=observing,
             verifier=signer.verifier,
             _lock=lock,
         )

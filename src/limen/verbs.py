@@ -260,6 +260,11 @@ async def ledger_seal(gateway: Gateway, args: dict[str, Any], by: str) -> dict[s
     return {"below": below, "start": start, "end": end}
 
 
+async def observe_commit(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Enter a staged import of other systems' logs, and let it count."""
+    return await gateway.observing.commit(args["staged"], args["manifest"], list(args["base"]), by=by)
+
+
 async def status(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """The ledger's head, what start-up recovered, and what is paused."""
     del args, by
@@ -303,5 +308,6 @@ VERBS: Final[dict[str, Verb]] = {
     "ledger.seal": ledger_seal,
     "story.tell": story_tell,
     "ledger.witnesses": ledger_witnesses,
+    "observe.commit": observe_commit,
     "status": status,
 }

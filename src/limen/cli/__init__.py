@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("limen.cli.serve", "serve the doors"),
     "pause": ("limen.cli.pause", "cut off a vendor, project, person or session, now"),
     "resume": ("limen.cli.pause", "lift a pause"),
+    "observe": ("limen.cli.observe", "import what other systems logged: CloudTrail, S3, GitHub, Vault, others"),
     "exposure": ("limen.cli.exposure", "exactly what somebody was served"),
     "trace": ("limen.cli.trace", "whose copy a leaked sample came from"),
     "ledger": ("limen.cli.ledger", "the log: its head, its newest lines, its verification and proofs"),

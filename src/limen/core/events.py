@@ -69,6 +69,7 @@ KINDS: Final = frozenset(
         "name.refusal",
         "name.disclose",  # a class of one entry was taken out in clear, with its proof
         "network.expire",
+        "observe.import",  # other systems' logs: what was read, and what it covers; the rows lie apart, grade observed
         "epoch.begin",  # the log goes on under a new name, and says first what it lost
         "server.start",
     }
