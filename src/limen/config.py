@@ -68,6 +68,30 @@ class Supply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     allowed_startup: tuple[str, ...] = ()
 
 
+class KnownLog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A log of another system, as `limen init` was told of it: where it lies, and what an import needs to know."""
+
+    kind: str
+    source: str
+    place: str
+    skew_s: int = 0
+    gap_s: int | None = None
+    covers: str = ""
+    scopes: tuple[str, ...] = ()
+
+
+class Survey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What was there when limen came: noted once by `limen init`. `limen doctor` looks whether it is within reach.
+
+    `boms` are only noted: nothing reads bills of material yet.
+    """
+
+    buckets: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
+    boms: tuple[str, ...] = ()
+    log: tuple[KnownLog, ...] = ()
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that can be set. `data` is the directory that the file lies in."""
 
@@ -76,6 +100,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ledger: Log = Log()
     issuer: tuple[IssuerTable, ...] = ()
     supply: Supply = Supply()
+    survey: Survey = Survey()
 
     @property
     def development(self) -> bool:

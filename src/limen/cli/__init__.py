@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # command -> (module, one line of help); the module has a click command of the same name with `-` as `_`
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "init": ("limen.cli.serve", "make a data directory"),
+    "init": ("limen.cli.init", "make a data directory: say what there is, import it, see the first report"),
     "import": ("limen.cli.catalog", "import vendors, people, projects, assets, agreements, grants"),
     "vendor": ("limen.cli.catalog", "outside companies"),
     "person": ("limen.cli.privacy", "named humans: add, end, hold, erase; open a name"),
@@ -101,7 +101,7 @@ def limen() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; a LimenError becomes one `limen: error:` line and its exit code."""
     try:
-        limen.main(args=argv, prog_name="limen", standalone_mode=False)
+        code = limen.main(args=argv, prog_name="limen", standalone_mode=False)
     except click.exceptions.Exit as e:
         sys.exit(e.exit_code)
     except click.Abort:
@@ -116,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if hint:
             click.echo(f"limen: hint: {hint}", err=True)
         sys.exit(exit_code(e))
+    if isinstance(code, int) and code:  # click hands a command's own Exit back as a value
+        sys.exit(code)
 
 
 def exit_code(error: errors.LimenError) -> int:

@@ -11,9 +11,14 @@ import http.client
 import json
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
 
 from limen.config import storage_account
 from limen.core.errors import LimenError, NotFound
@@ -21,7 +26,7 @@ from limen.doctor import clock
 from limen.doctor.lines import broken, ok, unknown, warning
 from limen.identity.jwks import check_address, discover, fetch_off_loop, read_key_set
 from limen.ledger.publication.bucket import Bucket
-from limen.objectstore import SCHEME
+from limen.objectstore import SCHEME, first_line, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +95,43 @@ def second_place(config: Config) -> Iterator[Line]:
         yield broken("upstreams", str(e), "does the bucket exist, and may these keys read and write there?")
     else:
         yield ok("upstreams", f"{where} may be read")
+
+
+def surveyed(config: Config) -> Iterator[Line]:
+    """Whether what `limen init` was told of is still within reach."""
+    survey = config.survey
+    buckets = [*survey.buckets, *(log.place for log in survey.log if log.place.startswith(SCHEME))]
+    for where in dict.fromkeys(buckets):
+        yield _bucket(where)
+    local = [*survey.repositories, *survey.boms, *(log.place for log in survey.log if not log.place.startswith(SCHEME))]
+    gone = [path for path in dict.fromkeys(local) if not Path(path).exists()]
+    if gone:
+        says = f"not there any more, or not for this account: {', '.join(gone)}"
+        yield warning("upstreams", says, "if they have moved, change [survey] in limen.toml")
+    elif local:
+        yield ok("upstreams", f"{len(set(local))} places of [survey] on this machine are there")
+    if survey.boms:
+        says = f"{len(survey.boms)} bills of material are noted, and what they say is not read"
+        yield unknown("upstreams", says, "limen can't read them yet; keep them where they are")
+
+
+def _bucket(where: str) -> Line:
+    """Whether a bucket may be listed and read with the keys of this environment."""
+    account = storage_account()
+    if account is None:
+        says = f"{where}: there is no AWS_ACCESS_KEY_ID in this environment to ask it with"
+        return unknown("upstreams", says, "ask with the environment that `limen serve` has")
+    bucket, _, prefix = where.removeprefix(SCHEME).partition("/")
+    store = opened(bucket, prefix, account, deadline=timedelta(seconds=ASK_S), retries=0)
+    try:
+        page = next(iter(obstore.list(store, chunk_size=1)), [])
+        if page:
+            obstore.head(store, page[0]["path"])
+    except (BaseError, OSError) as e:
+        return broken("upstreams", f"{where}: {first_line(e)}", "is it the right name, and may these keys list and read there?")
+    if not page:
+        return warning("upstreams", f"{where} may be listed, and nothing is there", "is it the right prefix?")
+    return ok("upstreams", f"{where} may be listed and read")
 
 
 def date_of(url: str) -> Told | None:

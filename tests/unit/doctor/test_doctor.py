@@ -259,3 +259,18 @@ def test_the_exit_code_is_the_worst_of_the_lines():
     assert visit.exit_code([fine, unknown("a", "b", "c")]) == 6
     assert visit.exit_code([unknown("a", "b", "c"), broken("a", "b", "c")]) == 1
     assert visit.exit_code([broken("a", "b", "c"), broken("a", "b", "c", tampered=True)]) == 5
+
+
+def test_what_init_was_told_of_is_looked_for(data, doctor, tmp_path, monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    (tmp_path / "clone").mkdir()
+    with (data / "limen.toml").open("a") as config:
+        config.write(f'\n[survey]\nrepositories = ["{tmp_path / "clone"}"]\n')
+    assert worst(doctor(), "upstreams") == "ok"
+    with (data / "limen.toml").open("a") as config:
+        config.write(f'buckets = ["s3://orchid-data/sft/"]\nboms = ["{tmp_path / "clone"}"]\n')
+    found = doctor()
+    assert found[0] == 6
+    assert [state for state, _ in of(found, "upstreams")] == ["cannot say", "ok", "cannot say"]
+    (tmp_path / "clone").rmdir()
+    assert "warning" in [state for state, _ in of(doctor(), "upstreams")]
