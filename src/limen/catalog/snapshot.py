@@ -232,6 +232,12 @@ class Snapshot:
         newest = self.state.newest.get(asset_id) or 0
         return tuple(self.state.versions[asset_id, number] for number in range(1, newest + 1))
 
+    def shard_of(self, asset_id: str, number: int, path: str) -> tuple[Version, Shard] | None:
+        """One shard of one version of an asset, older versions too; None if the catalog knows of no such shard."""
+        version = self.state.versions.get((asset_id, number))
+        shard = next((shard for shard in version.shards if shard.path == path), None) if version else None
+        return (version, shard) if version and shard else None
+
     def next_number(self, asset_id: str) -> int:
         """The number that the asset's next version must carry."""
         return (self.state.newest.get(asset_id) or 0) + 1

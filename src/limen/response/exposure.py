@@ -173,11 +173,10 @@ class Exposure:
         self, holder: str, asset: str, number: int, path: str, ranges: list[tuple[int, int]] | None
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Source record numbers that these byte ranges of the holder's copy touch; all that the copy holds for None."""
-        version = next((v for v in self._snapshot.versions(asset) if v.number == number), None)
-        shard = next((s for s in version.shards if s.path == path), None) if version else None
-        if version is None or shard is None:
+        found = self._snapshot.shard_of(asset, number, path)
+        if found is None:
             return np.zeros(1, dtype=np.int64)  # an object that the catalog does not know counts as one, whole
-        copy = self._copy_of(holder, version, shard)
+        copy = self._copy_of(holder, *found)
         merged = _merged(ranges) if ranges is not None else [(0, copy.length)]
         return np.unique(np.concatenate([copy.records(start, end) for start, end in merged]))
 

@@ -117,8 +117,10 @@ def _sessions(
     carried: dict[str, int] = defaultdict(int)
     total = 0
     for place, records in leaked.items():
-        version, shard = _find(custody, place)
-        copy = custody.fresh_copy(holder, version, shard)
+        found = custody.catalog.snapshot.shard_of(*place)
+        if found is None:
+            raise NotFound("{}@{}/{}".format(*place))
+        copy = custody.fresh_copy(holder, *found)
         total += int(np.isin(records, copy.records(0, copy.length)).sum())
         for session in {session for session, at in spans if at == place}:
             touched = np.concatenate([copy.records(start, end) for start, end in spans[session, place]])
@@ -126,12 +128,3 @@ def _sessions(
             carried[session] += int(np.isin(records, own).sum())
     ranked = sorted(carried.items(), key=lambda item: (-item[1], item[0]))
     return [{"session": session, "records": count, "of": total} for session, count in ranked if count]
-
-
-def _find(custody: Custody, place: Place) -> tuple[Version, Shard]:
-    asset, number, path = place
-    for version in custody.catalog.snapshot.versions(asset):
-        for shard in version.shards:
-            if (version.number, shard.path) == (number, path):
-                return version, shard
-    raise NotFound(f"{asset}@{number}/{path}")

@@ -74,6 +74,17 @@ def test_only_the_newest_version_is_found(lab, a_shard):
     assert lab.snapshot.find("orchid", "orchid-sft/new").version.number == 2
 
 
+def test_a_shard_is_looked_up_by_its_version_and_path_older_versions_too(lab, a_shard):
+    lab.add(c.AssetVersion(asset="orchid-sft", shards=(a_shard("a"), a_shard("b"))))
+    lab.add(c.AssetVersion(asset="orchid-sft", shards=(a_shard("a"),)))
+
+    version, shard = lab.snapshot.shard_of("orchid-sft", 1, "b")
+    assert (version.number, shard.path) == (1, "b")
+    assert lab.snapshot.shard_of("orchid-sft", 2, "b") is None
+    assert lab.snapshot.shard_of("orchid-sft", 3, "a") is None
+    assert lab.snapshot.shard_of("zz", 1, "a") is None
+
+
 def test_an_identity_is_compared_byte_for_byte(lab):
     assert lab.snapshot.holder("https://id.example", "sub-quillwork/q01").id == "quillwork/q01"
     for issuer, subject in [("https://id.example/", "sub-quillwork/q01"), ("https://id.example", "SUB-quillwork/q01")]:
