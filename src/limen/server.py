@@ -19,6 +19,7 @@ import uvicorn
 
 from limen import directory
 from limen.access import Access
+from limen.attributing import WhoIsWho
 from limen.authority import Authority
 from limen.catalog.catalog import Catalog
 from limen.clock import Clock
@@ -43,6 +44,7 @@ from limen.ledger.scribe import Scribe
 from limen.listening import Unsignalled, beside, bound, log_without_values
 from limen.marks.shelf import Shelf
 from limen.objectstore import SCHEME
+from limen.observe.places import FOLDER
 from limen.observing import Observing
 from limen.policy.policies import Policies
 from limen.policy.quota import Quota
@@ -86,6 +88,7 @@ class Gateway:
     standing: Standing
     retention: Retention
     observing: Observing
+    who: WhoIsWho
     verifier: Verifier  # the log's own key
     _lock: int
 
@@ -141,6 +144,8 @@ class Gateway:
             await sweep(custody, authority)
         observing = Observing(custody, data)
         observing.finish()
+        who = WhoIsWho(custody, data / FOLDER)
+        who.finish()
         issuer = DevIssuer(url=f"{config.url}/_dev/issuer", mode=config.server.mode) if config.development else None
         relying_party = RelyingParty(_issuers(config, issuer), development=config.development)
         return cls(
@@ -156,6 +161,7 @@ class Gateway:
             standing=standing,
             retention=Retention(custody, authority, config.ledger.network_days),
             observing=observing,
+            who=who,
             verifier=signer.verifier,
             _lock=lock,
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from limen import reviewing
 from limen.catalog.changes import from_clear
 from limen.catalog.imports import read_import
 from limen.catalog.personal import Erasure
@@ -288,6 +289,7 @@ async def ledger_receipt(gateway: Gateway, args: dict[str, Any], by: str) -> dic
 
 
 VERBS: Final[dict[str, Verb]] = {
+    **reviewing.VERBS,
     "import": import_,
     "change": change,
     "register": register,

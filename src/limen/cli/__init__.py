@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "pause": ("limen.cli.pause", "cut off a vendor, project, person or session, now"),
     "resume": ("limen.cli.pause", "lift a pause"),
     "observe": ("limen.cli.observe", "import what other systems logged: CloudTrail, S3, GitHub, Vault, others"),
+    "who": ("limen.cli.who", "whom the principals of other systems' logs are put down to"),
     "exposure": ("limen.cli.exposure", "exactly what somebody was served"),
     "trace": ("limen.cli.trace", "whose copy a leaked sample came from"),
     "ledger": ("limen.cli.ledger", "the log: its head, its newest lines, its verification and proofs"),

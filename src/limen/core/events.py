@@ -71,6 +71,7 @@ KINDS: Final = frozenset(
         "network.expire",
         "observe.import",  # other systems' logs: what was read, and what it covers; the rows lie apart, grade observed
         "epoch.begin",  # the log goes on under a new name, and says first what it lost
+        "observe.who",  # whom principals of other systems' logs are put down to
         "server.start",
     }
 )
