@@ -115,7 +115,7 @@ class Trail:
         self._previous: tuple[str, str] | None = None
 
     def names(self, at: int, serial: str) -> str:
-        """Where a log file lies."""
+        """Where a log file lies that was delivered then."""
         day, hour = time.strftime("%Y/%m/%d", time.gmtime(at)), time.strftime("%Y%m%dT%H%MZ", time.gmtime(at))
         return f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/{day}/{ACCOUNT}_CloudTrail_{REGION}_{hour}_{serial}.json.gz"
 

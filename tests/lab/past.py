@@ -132,13 +132,13 @@ class Past:
                 logs.record(at, told[actor], action, PLACES[name].bucket, key, length, next(self._numbers), ok=ok)
                 for at, actor, (action, name, key, length, ok) in events
             ]
-            name, raw, packed = trail.file(hour + slot * HOUR // slots, records)
+            name, raw, packed = trail.file(hour + (slot + 1) * HOUR // slots, records)
             delivered.append((name, raw, mine[0][0], mine[-1][0]))
             when = hour - START - CUT_DAY * DAY
             if when == CUT_HOUR * HOUR and slot == 0:
                 events = self._cut(trail, name, packed, records, events)
             elif when == TWICE_HOUR * HOUR and slot == 0:
-                trail.put(trail.names(hour + 2 * HOUR, "DELIVEREDTWICEAA"), packed)
+                trail.put(trail.names(hour + 3 * HOUR, "DELIVEREDTWICEAA"), packed)
             for at, actor, (action, place, key, length, ok) in events:
                 self._keep("trail-eu", at, actor, action, place, key, length, ok=ok)
         trail.digest(hour, delivered)
@@ -157,7 +157,7 @@ class Past:
         place = PLACES[name]
         resource = f"s3://{place.bucket}/{key}"
         handed = length if ok and action == "read" else 0
-        who = (actor.who, actor.principal)
+        who = (actor.who, actor.principal, actor.session)
         self.truth.saw(source, at, who, action, place.asset or place.uri, resource, handed, ok=ok)
 
     def _lose(self, source: str, at: int, actor: Actor, act: tuple[str, str, str, int, bool]) -> None:
@@ -212,7 +212,7 @@ class Past:
                     next(self._numbers),
                 )
                 events.append((at, line))
-                self.truth.saw("github", at, (actor.who, actor.principal), action, name, name, 0, ok=True)
+                self.truth.saw("github", at, (actor.who, actor.principal, actor.session), action, name, name, 0, ok=True)
         middle = len(events) // 2
         folder = self.root / "github"
         folder.mkdir(parents=True)
@@ -236,7 +236,7 @@ class Past:
                 told = at + VAULT_AHEAD
                 lines.append(logs.vault_lines(told, actor.who, path, next(self._numbers), ok=not denied))
                 place = f"vault:{path}"
-                self.truth.saw("vault", told, (actor.who, actor.principal), "read", place, place, 0, ok=not denied)
+                self.truth.saw("vault", told, (actor.who, actor.principal, actor.session), "read", place, place, 0, ok=not denied)
         folder = self.root / "vault"
         folder.mkdir(parents=True)
         (folder / "audit.log").write_text("".join(lines))

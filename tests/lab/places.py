@@ -83,6 +83,8 @@ def repositories(root: Path) -> None:
         path = root / "repos" / ORG / f"{name}.git"
         path.mkdir(parents=True)
         subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(path)], check=True)
+        origin = f"git@github.com:{ORG}/{name}.git"
+        subprocess.run(["git", "-C", str(path), "remote", "add", "origin", origin], check=True)
         mine = [key for key in keys if key.repository == name]
         left = [key for key in mine if key.path.startswith("old/")]
         here = [key for key in mine if key not in left]
