@@ -48,7 +48,7 @@ class Event:
 class Truth:
     """Everything that the reports are held against.
 
-    `seen`: (who, principal, session, place) -> what. `windowed`: the same for the window `asked`, widened by the `skew`.
+    `seen`: (source, who, principal, session, place) -> what. `windowed`: the same for the window `asked`, widened by the `skew`.
     `lost`: what happened and no log holds. `kept`: how many events each source's log holds. `dark`: (source, scope) -> times
     that the log can't speak of, half-open. `keys`: by vendor, (where, which) of each that touched its path; `never_touched`:
     the others. `used`: by principal, what it did and to what: no narrower scope may lose any of it.
@@ -56,8 +56,8 @@ class Truth:
 
     start: int
     end: int
-    seen: dict[tuple[str, str, str, str], Seen] = field(default_factory=lambda: defaultdict(Seen))
-    windowed: dict[tuple[str, str, str, str], Seen] = field(default_factory=lambda: defaultdict(Seen))
+    seen: dict[tuple[str, str, str, str, str], Seen] = field(default_factory=lambda: defaultdict(Seen))
+    windowed: dict[tuple[str, str, str, str, str], Seen] = field(default_factory=lambda: defaultdict(Seen))
     asked: tuple[int, int] = (0, 0)
     skew: dict[str, int] = field(default_factory=dict)
     lost: list[Event] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Truth:
     ) -> None:
         """One event that a log holds; `who` is whom it is put down to, the principal and its session."""
         self.kept[source] += 1
-        key = (*who, place)
+        key = (source, *who, place)
         self.seen[key].add(at, action, resource, length, ok=ok)
         bear = self.skew.get(source, 0)
         if self.asked[0] - bear <= at < self.asked[1] + bear:

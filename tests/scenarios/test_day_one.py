@@ -19,7 +19,7 @@ from lab.storage import Storage
 from limen.observe.depot import Depot
 
 PAGE = Path(__file__).parents[2] / "docs" / "day-one.md"
-HANDED = {"read", "clone", "fetch", "download"}
+SOURCES = {"trail-eu"}
 
 
 @dataclass
@@ -56,21 +56,23 @@ def place_of(resource):
 def told_by(seen):
     """The truth as the depot's rows would have it."""
     return {
-        (principal, session, place): (w.objects, w.reads, w.bytes, w.denied, w.other, w.first, w.last)
-        for (_, principal, session, place), w in seen.items()
+        (source, principal, session, place): (w.objects, w.reads, w.bytes, w.denied, w.other, w.first, w.last)
+        for (source, _, principal, session, place), w in seen.items()
+        if source in SOURCES
     }
 
 
 def observed(depot):
     """The same, from the observations."""
     rows = depot.ask(
-        """SELECT principal, session, resource, action IN ('read', 'clone', 'fetch', 'download') AS handed, outcome = 'ok' AS ok,
-                  count(*) AS n, coalesce(sum(bytes), 0) AS bytes, min(at_us) // 1000000 AS first, max(at_us) // 1000000 AS last
+        """SELECT source, principal, session, resource, action IN ('read', 'clone', 'fetch', 'download') AS handed,
+                  outcome = 'ok' AS ok, count(*) AS n, coalesce(sum(bytes), 0) AS bytes,
+                  min(at_us) // 1000000 AS first, max(at_us) // 1000000 AS last
            FROM observation GROUP BY ALL"""
     ).to_pylist()
     found = {}
     for row in rows:
-        key = (row["principal"], row["session"], place_of(row["resource"]))
+        key = (row["source"], row["principal"], row["session"], place_of(row["resource"]))
         objects, reads, length, denied, other, first, last = found.get(key, (set(), 0, 0, 0, 0, row["first"], row["last"]))
         if not row["ok"]:
             denied += row["n"]

@@ -128,7 +128,7 @@ def _make(directory: Path, text: str) -> None:
 
 def _begin(directory: Path, told: Told, catalog: Path | None, who: Path | None) -> list[str]:
     """Run the first commands; those that failed."""
-    from limen.cli import _survey
+    from limen.cli import COMMANDS, _survey
 
     first: list[list[str]] = []
     if catalog is not None:
@@ -141,7 +141,7 @@ def _begin(directory: Path, told: Told, catalog: Path | None, who: Path | None) 
     if who is not None:
         first.append(["who", "set", str(who)])
     first += [_survey.import_words(log) for log in told.logs]
-    if told.logs:
+    if told.logs and "review" in COMMANDS:
         first.append(["review"])
     return [shown for words in first if (shown := _run([*words, "--data", str(directory)]))]
 
