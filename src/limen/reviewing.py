@@ -5,7 +5,10 @@ As in `verbs`: one coroutine a verb, JSON values in and out; long readings run i
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
+
+from limen.response import observed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,6 +34,23 @@ async def who_show(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str,
     entry, unknown = gateway.who.said(who)
     counts = {"rules": len(who.rules), "places": len(who.places)}
     return {"digest": who.digest, "entry": entry, **counts, "text": raw.decode(), "unknown": unknown}
+
+
+async def observed_part(gateway: Gateway, args: dict[str, Any]) -> dict[str, Any]:
+    """What other systems' logs say of an exposure's subject, in the same window."""
+    clock, snapshot = gateway.custody.clock, gateway.custody.catalog.snapshot
+    look = observed.Look(
+        subject=args["subject"],
+        since_us=args.get("since_us"),
+        until_us=args.get("until_us"),
+        now_us=clock.story_us() or clock.now_us(),
+        project_of=lambda asset: snapshot.asset(asset).project if snapshot.has_asset(asset) else "",
+        objects=bool(args.get("objects")),
+    )
+    who = gateway.who.current()
+    entry, unknown = gateway.who.said(who)
+    part = await asyncio.to_thread(observed.report, gateway.observing.depot, who, look)
+    return {**part, "who": {"digest": who.digest, "entry": entry}, "unknown": [*unknown, *part["unknown"]]}
 
 
 VERBS: Final[dict[str, Verb]] = {

@@ -195,7 +195,8 @@ async def exposure_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str
     head = custody.ledger.head()
     window = exposure.Window(args.get("since_us"), args.get("until_us"), args.get("session"))
     reader = exposure.for_custody(custody)
-    return await asyncio.to_thread(lambda: reader.report(args["subject"], window, custody.ledger.entries(0, head.size), head))
+    report = await asyncio.to_thread(lambda: reader.report(args["subject"], window, custody.ledger.entries(0, head.size), head))
+    return {**report, "observed": await reviewing.observed_part(gateway, args)}
 
 
 async def trace_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:

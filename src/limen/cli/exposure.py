@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from limen.cli._observed import tell
 from limen.cli.link import call, data_option, json_option, print_json, say, table
 from limen.core.errors import Invalid
 
@@ -19,22 +20,26 @@ COLUMNS = ["asset", "granted", "served_ever", "served_since", "by_session", "nev
 @click.option("--since", help="RFC 3339: start of the window for `served since` (the compromise).")
 @click.option("--until", help="RFC 3339: leave out what came at or after this.")
 @click.option("--session", help="The suspect session, as `session/…` or its id.")
+@click.option("--objects", is_flag=True, help="List every object that other systems' logs say was handed over (with --json).")
 @data_option
 @json_option
-def exposure(data: Path, subject: str, since: str | None, until: str | None, session: str | None, *, as_json: bool) -> None:
-    """Report what was handed over, per asset and per person, record by record."""
+def exposure(
+    data: Path, subject: str, since: str | None, until: str | None, session: str | None, *, objects: bool, as_json: bool
+) -> None:
+    """Report what was handed over, per asset and per person, record by record; and what other systems' logs say besides."""
     args = {
         "subject": subject,
         "since_us": _microseconds("--since", since),
         "until_us": _microseconds("--until", until),
         "session": session.removeprefix("session/") if session else None,
+        "objects": objects,
     }
     report = call(data, "exposure", args)
     if as_json:
         print_json(report.pop("schema"), report)
         return
     ledger = report["ledger"]
-    click.echo(f"Exposure of {subject}; ledger {ledger['origin']}, entries 0 to {ledger['to'] - 1}")
+    click.echo(f"Exposure of {subject}, measured; ledger {ledger['origin']}, entries 0 to {ledger['to'] - 1}")
     if since:
         click.echo(f"served_since counts from {since}")
     click.echo()
@@ -52,6 +57,7 @@ def exposure(data: Path, subject: str, since: str | None, until: str | None, ses
         click.echo(f"UNKNOWN: {line}")
     if not report["unknown"]:
         click.echo("Nothing in this range is unknown: every index is there and every access has its outcome.")
+    tell(report["observed"])
     say(f"limen: {report['note']}; the record ids (--json) tell whose copy held what: keep them secret")
 
 
