@@ -87,8 +87,8 @@ def expected(seen, about):
     for (source, who, principal, _, place), what in seen.items():
         if source not in KINDS or not about(who):
             continue
-        place = "/".join(place.split("/")[:3]) if place.startswith("s3://") else place
-        row = found[principal if who == "?" else who, place]
+        container = "/".join(place.split("/")[:3]) if place.startswith("s3://") else place
+        row = found[principal if who == "?" else who, container]
         row.objects |= what.objects
         for name in ("reads", "bytes", "denied", "other"):
             setattr(row, name, getattr(row, name) + getattr(what, name))
