@@ -116,6 +116,8 @@ class Access(Receiving):
             await custody.refuse(session, action, path, refusal, client=client, asset=found.asset if found else None)
         reserved, reserved_at = (found.asset.id if action is Action.READ else ""), custody.clock.day_at()
         fields = {"action": action.value, "asset": found.asset.id, **name, "etag": copy.etag, "status": span.status}
+        if found.asset.canary:
+            fields["canary"] = True
         reading = None
         try:
             if reserved and span.status in OPENS_BYTES:

@@ -10,7 +10,7 @@ import asyncio
 import unicodedata
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 import structlog
 
@@ -48,9 +48,21 @@ CONTENT_TYPES: Final[dict[Media, str]] = {
     "text": "text/plain; charset=utf-8",
 }
 _MEDIA_OF: Final = {content_type: media for media, content_type in CONTENT_TYPES.items()}
+OVER_QUOTA: Final = "quota"  # the rule of `errors.OverQuota`
 GATEWAY: Final = "limen"  # whose key seals the side records that are nobody's personal detail
+_OF_WINDOWS: Final = ("action", "asset", "version", "canary")
 COPIES_KEPT = 4096
 NETWORKS_KEPT = 65_536
+
+
+class Watcher(Protocol):
+    """Who reads the log as it grows. Neither call waits for anything, nor fails."""
+
+    def notice(self) -> None:
+        """Look at the log now."""
+
+    def forget_networks(self) -> None:
+        """Know nothing any more about where sessions came from, but what sealed records still say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,7 @@ class Custody:
     clock: Clock
     quorum: Quorum = Quorum()
     windows: Windows = field(default_factory=Windows)
+    watcher: Watcher | None = None
     _copies: OrderedDict[tuple[str, str, int, str], Copy] = field(default_factory=OrderedDict)
     _networks: OrderedDict[str, Client] = field(default_factory=OrderedDict)
     _unresolved: int = 0
@@ -220,6 +233,8 @@ class Custody:
             raise
         if kind == "access.intent" and needs_outcome(fields):
             self._open[receipt.index] = None
+        if "canary" in fields or fields.get("rule") == OVER_QUOTA:
+            self._notice()
         if kind == "access.intent" and session.project in self.quorum.projects:
             await self._witnessed(receipt, session)
         return receipt
@@ -237,6 +252,13 @@ class Custody:
     def forget_networks(self) -> None:
         """Drop the addresses that sessions were last seen under. Each is recorded once more when it is seen again."""
         self._networks.clear()
+        if self.watcher is not None:
+            self.watcher.forget_networks()
+
+    def _notice(self) -> None:
+        """An entry that is an alert by itself has been written: somebody should look now."""
+        if self.watcher is not None:
+            self.watcher.notice()
 
     async def cover(
         self, session: Session, found: Found, fields: dict[str, Any], span: Span, *, client: Client
@@ -286,7 +308,8 @@ class Custody:
         self, session: Session, fields: dict[str, Any], bounds: Mapping[str, Part], *, now_us: int, length_s: int, client: Client
     ) -> Window:
         """A window whose intent is on its way to disk. The timer closes it, and with that its outcome is written."""
-        wide = {**{name: fields[name] for name in ("action", "asset", "version")}, "status": 200, "window": length_s}
+        wide: dict[str, Any] = {name: fields[name] for name in _OF_WINDOWS if name in fields}
+        wide |= {"status": 200, "window": length_s}
         if len(bounds) == 1:
             [part] = bounds.values()
             wide |= {"shard": fields["shard"], "etag": fields["etag"], "span": [part.start, part.end]}
@@ -361,6 +384,8 @@ class Custody:
         named = asset.id if asset is not None else self._asset_named(path)
         rule = rule or getattr(refusal, "rule", "") or type(refusal).__name__.lower()
         fields: dict[str, Any] = {"action": action.value, "rule": rule, **({"asset": named} if named else {})}
+        if named and self.catalog.snapshot.asset(named).canary:
+            fields["canary"] = True
         await self.append("access.refusal", session, fields, client=client, request=path)
         raise refusal
 

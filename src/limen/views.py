@@ -57,6 +57,7 @@ def assets(snapshot: Snapshot) -> list[dict[str, Any]]:
                     "class": asset.asset_class,
                     "tier": asset.tier,
                     "kind": asset.kind,
+                    "canary": asset.canary,
                     "version": version.number if version else None,
                     "shards": len(shards),
                     "records": sum(s.records for s in shards),

@@ -230,9 +230,10 @@ class AssetAdd(Change, frozen=True, kw_only=True):
     tier: str
     asset_kind: Literal["dataset", "drop"] = "dataset"
     description: str = ""
+    canary: bool = False
 
     def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
-        """All but the description, which is free text."""
+        """All but the description, which is free text, and whether it is a canary: the published log must not warn of one."""
         del pseudonym
         return {
             "asset": self.id,

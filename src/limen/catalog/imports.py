@@ -245,6 +245,7 @@ def _asset(row: Fields) -> c.Change:
         tier=row.text("tier"),
         asset_kind="drop" if kind == "drop" else "dataset",
         description=row.text("description", ""),
+        canary=row.truth("canary", default=False),
     )
 
 

@@ -76,7 +76,7 @@ def _load_assets(state: State, connection: sa.Connection) -> None:
         state.tiers.put(row["id"], _tier(row))
     for row in _rows(connection, tables.ASSET):
         words = row["asset_class"], row["tier"], row["asset_kind"], row["description"]
-        state.put_asset(Asset(row["id"], row["project"], *words))
+        state.put_asset(Asset(row["id"], row["project"], *words, canary=bool(row["canary"])))
     for row in _rows(connection, tables.VERSION):
         state.put_version(_version(row))
 
@@ -205,6 +205,7 @@ def _asset_row(state: State, id_: str) -> dict[str, Any]:
         "tier": asset.tier,
         "asset_kind": asset.kind,
         "description": asset.description,
+        "canary": int(asset.canary),
     }
 
 

@@ -257,7 +257,10 @@ def _add_asset(state: State, change: c.AssetAdd) -> None:
     _known(state.classes, "class", "class", change.asset_class)
     _known(state.tiers, "tier", "tier", change.tier)
     check_text("description", change.description, empty=True)
-    asset = Asset(change.id, change.project, change.asset_class, change.tier, change.asset_kind, change.description)
+    if change.canary and change.asset_kind == "drop":
+        raise Invalid("canary", "a drop box can't be one: its writers have a reason to open it")
+    words = change.asset_class, change.tier, change.asset_kind, change.description
+    asset = Asset(change.id, change.project, *words, canary=change.canary)
     state.put_asset(asset)
 
 

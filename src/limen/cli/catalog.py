@@ -203,12 +203,14 @@ def asset_class(data: Path, name: str, *, no_vendors: bool, as_json: bool) -> No
 @click.option("--class", "class_", required=True)
 @click.option("--tier", required=True, help="open, internal, confidential, restricted")
 @click.option("--drop", is_flag=True, help="A drop box: its writers put, and list their own, and nothing else.")
+@click.option("--canary", is_flag=True, help="Nobody has a reason to open it: whoever does is told to `limen alert` targets.")
 @click.option("--description")
 @data_option
 @json_option
-def asset_add(data: Path, id_: str, class_: str, *, drop: bool, as_json: bool, **fields: str | None) -> None:
+def asset_add(data: Path, id_: str, class_: str, *, drop: bool, canary: bool, as_json: bool, **fields: str | None) -> None:
     """Add an asset to a project."""
-    _one(data, "asset", {"id": id_, "class": class_, "kind": "drop" if drop else "dataset", **fields}, as_json=as_json)
+    kind = "drop" if drop else "dataset"
+    _one(data, "asset", {"id": id_, "class": class_, "kind": kind, "canary": canary, **fields}, as_json=as_json)
 
 
 @asset.command(name="register")

@@ -159,7 +159,8 @@ class Version:
 class Asset:
     """A dataset, guideline, prompt set, model file ... in one project; `kind` is `dataset` or `drop` (a drop box).
 
-    Its objects' paths all begin with its id: `orchid-sft-v3/train.jsonl`.
+    Its objects' paths all begin with its id: `orchid-sft-v3/train.jsonl`. A `canary` is an asset that nobody has a reason to
+    open: that somebody does is worth an alert. Only the lab knows which one is.
     """
 
     id: str
@@ -168,6 +169,7 @@ class Asset:
     tier: str
     kind: Literal["dataset", "drop"] = "dataset"
     description: str = ""
+    canary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,8 @@ def _int(name: str, *, nullable: bool = False) -> sa.Column[int]:
     return sa.Column(name, Int, nullable=nullable)
 
 
-def _window(name: str) -> sa.Column[int]:
-    # A tier that was set before there were read windows has none.
+def _later(name: str) -> sa.Column[int]:
+    # A row from before there was such a thing has none.
     return sa.Column(name, Int, nullable=False, server_default="0")
 
 
@@ -97,8 +97,8 @@ TIER: Final = _table(
     _int("session_s"),
     *_truth("hardware_key"),
     _int("export_bytes_day", nullable=True),
-    _window("window_bytes"),
-    _window("window_s"),
+    _later("window_bytes"),
+    _later("window_s"),
 )
 AGREEMENT: Final = _table(
     "agreement",
@@ -117,6 +117,7 @@ ASSET: Final = _table(
     _text("tier"),  # no foreign key: a built-in tier has a row only once it was tightened
     _text("asset_kind"),
     _text("description"),
+    _later("canary"),
 )
 VERSION: Final = _table(
     "version",
