@@ -32,6 +32,7 @@ from limen.ledger.sequencer import check_head
 from limen.ledger.stored import DATABASE, look
 from limen.standing import NOTE
 from limen.verify.published import Published
+from limen.watch.book import BOOK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,6 +51,7 @@ _ARCHIVES: Final = ("alarm.json.*", "high-water.*", f"{PUBLISHED}.epoch-*")
 _TREES: Final = ("sealed", "blobs/sha256", "prepared", "drops", "uploads")
 _MADE_AGAIN: Final = frozenset(
     {"lock", "control.sock", "live.reserve", PUBLISHED, f"{PUBLISHED}.synced", "high-water", NOTE, "blobs"}
+    | {BOOK, f"{BOOK}-wal", f"{BOOK}-shm"}
 )
 _CHUNK: Final = 1 << 20
 

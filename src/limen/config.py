@@ -15,6 +15,8 @@ import msgspec
 from limen.core import epochs
 from limen.core.errors import Invalid
 from limen.objectstore import Account
+from limen.watch.rules import TITLES, Rules
+from limen.watch.target import Target, variable
 
 REGION = "limen-1"
 EPOCH = "epoch"
@@ -92,6 +94,17 @@ class Survey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     log: tuple[KnownLog, ...] = ()
 
 
+class Watching(Rules, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whether the serving process watches its own log, and by which thresholds."""
+
+    on: bool = True
+
+    @property
+    def rules(self) -> Rules:
+        """The thresholds alone."""
+        return Rules(**{name: getattr(self, name) for name in Rules.__struct_fields__})
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that can be set. `data` is the directory that the file lies in."""
 
@@ -101,6 +114,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     issuer: tuple[IssuerTable, ...] = ()
     supply: Supply = Supply()
     survey: Survey = Survey()
+    watch: Watching = Watching()
+    alert: tuple[Target, ...] = ()
 
     @property
     def development(self) -> bool:
@@ -134,6 +149,12 @@ def storage_account() -> Account | None:
         endpoint=os.environ.get("AWS_ENDPOINT_URL", ""),
         region=os.environ.get("AWS_REGION", "us-east-1"),
     )
+
+
+def alert_secrets(targets: tuple[Target, ...]) -> dict[str, str]:
+    """What signs webhooks and opens mail accounts, from LIMEN_ALERT_<NAME>_SECRET; by target, those that are set."""
+    found = {target.name: os.environ.get(variable(target.name), "") for target in targets}
+    return {name: secret for name, secret in found.items() if secret}
 
 
 def load(data: Path) -> Config:
@@ -172,6 +193,8 @@ def _read(path: Path) -> Config:
         raise Invalid("limen.toml", str(e)) from e
     if not config.server.listen.rpartition(":")[2].isdecimal():
         raise Invalid("limen.toml: server.listen", "must be HOST:PORT")
+    if unknown := sorted(set(config.watch.mute) - set(TITLES)):
+        raise Invalid("limen.toml: watch.mute", f"{unknown[0]} is no rule; there are {', '.join(sorted(TITLES))}")
     if epochs.split(config.ledger.origin)[1]:
         raise Invalid("limen.toml: ledger.origin", "names an epoch; give the log's own name, DATA/epoch says the rest")
     return config

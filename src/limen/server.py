@@ -23,7 +23,7 @@ from limen.attributing import WhoIsWho
 from limen.authority import Authority
 from limen.catalog.catalog import Catalog
 from limen.clock import Clock
-from limen.config import REGION, Config, storage_account
+from limen.config import REGION, Config, alert_secrets, storage_account
 from limen.control import ControlSocket
 from limen.core.errors import Invalid, LimenError
 from limen.custody import Custody, Quorum
@@ -56,6 +56,8 @@ from limen.standing import NOTE, Standing
 from limen.store.blobs import Blobs
 from limen.store.drops import Drops
 from limen.transport import CuttableProtocol
+from limen.watch.target import check_all
+from limen.watch.watch import Source, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -89,6 +91,7 @@ class Gateway:
     retention: Retention
     observing: Observing
     who: WhoIsWho
+    watch: Watch
     verifier: Verifier  # the log's own key
     _lock: int
 
@@ -162,6 +165,7 @@ class Gateway:
             retention=Retention(custody, authority, config.ledger.network_days),
             observing=observing,
             who=who,
+            watch=_watch(config, custody),
             verifier=signer.verifier,
             _lock=lock,
         )
@@ -231,6 +235,7 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
     log_without_values()
     check_startup_code(allowed=config.supply.allowed_startup, strict=not config.development)
     log_listener = bound(config.ledger.listen) if config.ledger.listen else None
+    check_all(config.alert, alert_secrets(config.alert))
     gateway = await Gateway.open(config)
     host, port = config.address
     uvicorn_config = uvicorn.Config(
@@ -253,6 +258,9 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
         asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
     control = await ControlSocket.listen(gateway, config.data / "control.sock")
     housekeeping = asyncio.create_task(_keep_house(gateway))
+    if config.watch.on:
+        gateway.custody.watcher = gateway.watch
+        gateway.watch.start()
     if ready is not None:
         ready(gateway)
     try:
@@ -265,6 +273,7 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
         with contextlib.suppress(asyncio.CancelledError):
             await housekeeping
         await control.close()
+        await asyncio.to_thread(gateway.watch.close)  # before the ledger that it reads
         await gateway.close()
 
 
@@ -282,6 +291,19 @@ async def _keep_house(gateway: Gateway) -> None:
             await gateway.retention.keep()
         with contextlib.suppress(Exception):
             await asyncio.to_thread(gateway.standing.keep, now=gateway.custody.clock.now())
+
+
+def _watch(config: Config, custody: Custody) -> Watch:
+    """The reader of the log. It does not run before `serve` starts it."""
+    return Watch(
+        Source(custody.ledger, custody.catalog),
+        config.data,
+        origin=config.ledger.origin,
+        rules=config.watch.rules,
+        targets=config.alert,
+        secrets=alert_secrets(config.alert),
+        now_us=custody.clock.now_us,
+    )
 
 
 def _witnesses(config: Config) -> Policy | None:
