@@ -1,5 +1,5 @@
 # One verb a file in tools/; this only gives them their usual names. ARGS='…' passes arguments on.
-.PHONY: help setup check test demo bench crash mutate soak
+.PHONY: help setup check test demo walk bench crash mutate soak
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -15,6 +15,9 @@ test: ## every test but the long proofs
 
 demo: ## replay the breach, act by act
 	@tools/demo $(ARGS)
+
+walk: ## day one in a lab of 1,000 people and 2 million events, every report held against the truth
+	@tools/walk
 
 bench: ## compare with nginx, rclone and the bare store, in one run
 	@tools/bench $(ARGS)

@@ -212,7 +212,7 @@ class Past:
                     next(self._numbers),
                 )
                 events.append((at, line))
-                self.truth.saw("github", at, (actor.who, actor.principal, actor.session), action, name, name, 0, ok=True)
+                self.truth.saw("github", at, (actor.who, actor.principal, actor.session), action, name, name, None, ok=True)
         middle = len(events) // 2
         folder = self.root / "github"
         folder.mkdir(parents=True)
@@ -236,7 +236,9 @@ class Past:
                 told = at + VAULT_AHEAD
                 lines.append(logs.vault_lines(told, actor.who, path, next(self._numbers), ok=not denied))
                 place = f"vault:{path}"
-                self.truth.saw("vault", told, (actor.who, actor.principal, actor.session), "read", place, place, 0, ok=not denied)
+                self.truth.saw(
+                    "vault", told, (actor.who, actor.principal, actor.session), "read", place, place, None, ok=not denied
+                )
         folder = self.root / "vault"
         folder.mkdir(parents=True)
         (folder / "audit.log").write_text("".join(lines))

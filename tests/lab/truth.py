@@ -8,28 +8,46 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Seen:
-    """What one of the cast did in one place, as far as any log holds it. Times are those that the log tells."""
+    """What one of the cast did in one place, as far as any log holds it. Times are those that the log tells.
+
+    `untold`: reads of which the log does not say how much they handed over.
+    """
 
     objects: set[str] = field(default_factory=set)
     reads: int = 0
     bytes: int = 0
+    untold: int = 0
+    looks: int = 0
+    writes: int = 0
     denied: int = 0
-    other: int = 0  # heads, lists, pushes: accesses that hand over no object
     first: int | None = None
     last: int | None = None
 
-    def add(self, at: int, action: str, resource: str, length: int, *, ok: bool) -> None:
-        """One event."""
+    def add(self, at: int, action: str, resource: str, length: int | None, *, ok: bool) -> None:
+        """One event. `length`: what it handed over, None if the log does not say."""
         self.first = at if self.first is None else min(self.first, at)
         self.last = at if self.last is None else max(self.last, at)
         if not ok:
             self.denied += 1
-        elif action in {"read", "clone", "fetch", "download"}:
-            self.reads += 1
-            self.bytes += length
-            self.objects.add(resource)
+        elif action in {"head", "list"}:
+            self.looks += 1
+        elif action == "push":
+            self.writes += 1
         else:
-            self.other += 1
+            self.reads += 1
+            self.bytes += length or 0
+            self.untold += length is None
+            self.objects.add(resource)
+
+    def joined(self, other: Seen) -> Seen:
+        """Both together."""
+        times = [at for at in (self.first, self.last, other.first, other.last) if at is not None]
+        return Seen(
+            self.objects | other.objects,
+            *(getattr(self, name) + getattr(other, name) for name in ("reads", "bytes", "untold", "looks", "writes", "denied")),
+            min(times, default=None),
+            max(times, default=None),
+        )
 
 
 @dataclass(frozen=True, slots=True)

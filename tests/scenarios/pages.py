@@ -50,8 +50,9 @@ def shape(text, ports):
 class Shell:
     """A directory in which a page's commands run, one after the other."""
 
-    def __init__(self, directory, ports):
+    def __init__(self, directory, ports, *, patience_s=120):
         self.directory = directory
+        self.patience_s = patience_s  # for one command
         self.ports = {port: _free_port() for port in ports}
         self.running = []
         bin_ = str(Path(sys.executable).parent)
@@ -80,7 +81,7 @@ class Shell:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=self.patience_s,
         )
         return done.stdout + (f"exit {done.returncode}\n" if done.returncode else "")
 

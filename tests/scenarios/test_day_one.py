@@ -16,6 +16,7 @@ from pages import Shell, blocks
 from lab.build import FULL, SMALL, build
 from lab.cast import PLACES
 from lab.storage import Storage
+from lab.truth import Seen
 from limen.observe.depot import Depot
 
 PAGE = Path(__file__).parents[2] / "docs" / "day-one.md"
@@ -39,7 +40,7 @@ class Walk:
 def walk(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp("walk")
     lab = build(directory / "lab", request.param)
-    with Storage(directory / "moto.log") as storage, Shell(directory, ()) as shell:
+    with Storage(directory / "moto.log") as storage, Shell(directory, (), patience_s=1800) as shell:
         storage.fill(lab)
         shell.environment |= storage.environment
         printed = {command: shell.run(command) for command, _ in blocks(PAGE.read_text())}
@@ -49,38 +50,45 @@ def walk(request, tmp_path_factory):
 # --- what is observed
 
 
+def container(place):
+    """How a report calls a place that nobody has mapped to an asset: its bucket, repository or mount."""
+    if place.startswith("s3://"):
+        return "/".join(place.split("/")[:3])
+    return place.split("/")[0] if place.startswith("vault:") else place
+
+
 def place_of(resource):
-    return next((place.asset or place.uri for place in PLACES.values() if resource.startswith(place.uri)), resource)
+    return next(
+        (place.asset or container(resource) for place in PLACES.values() if resource.startswith(place.uri)), container(resource)
+    )
+
+
+def added_up(seen, key):
+    """Truth by another key, of those for which there is one."""
+    found = {}
+    for told, what in seen.items():
+        if (name := key(*told)) is not None:
+            found[name] = found.get(name, Seen()).joined(what)
+    return found
 
 
 def told_by(seen):
-    """The truth as the depot's rows would have it."""
-    return {
-        (source, principal, session, place): (w.objects, w.reads, w.bytes, w.denied, w.other, w.first, w.last)
-        for (source, _, principal, session, place), w in seen.items()
-        if source in SOURCES
-    }
+    """The truth as the depot's rows have it."""
+    return added_up(
+        seen, lambda s, _, principal, session, place: (s, principal, session, container(place)) if s in SOURCES else None
+    )
 
 
 def observed(depot):
-    """The same, from the observations."""
+    """What was imported, from the rows."""
     rows = depot.ask(
-        """SELECT source, principal, session, resource, action IN ('read', 'clone', 'fetch', 'download') AS handed,
-                  outcome = 'ok' AS ok, count(*) AS n, coalesce(sum(bytes), 0) AS bytes,
-                  min(at_us) // 1000000 AS first, max(at_us) // 1000000 AS last
-           FROM observation GROUP BY ALL"""
-    ).to_pylist()
+        """SELECT source, principal, session, resource, action, outcome = 'ok' AS ok, at_us // 1000000 AS at, bytes
+           FROM observation"""
+    )
     found = {}
-    for row in rows:
-        key = (row["source"], row["principal"], row["session"], place_of(row["resource"]))
-        objects, reads, length, denied, other, first, last = found.get(key, (set(), 0, 0, 0, 0, row["first"], row["last"]))
-        if not row["ok"]:
-            denied += row["n"]
-        elif row["handed"]:
-            objects, reads, length = objects | {row["resource"]}, reads + row["n"], length + int(row["bytes"])
-        else:
-            other += row["n"]
-        found[key] = (objects, reads, length, denied, other, min(first, row["first"]), max(last, row["last"]))
+    for source, principal, session, resource, action, ok, at, length in zip(*(c.to_pylist() for c in rows.columns), strict=True):
+        key = (source, principal, session, place_of(resource))
+        found.setdefault(key, Seen()).add(at, action, resource, length, ok=ok)
     return found
 
 
