@@ -90,12 +90,13 @@ def expected(seen, about):
         container = "/".join(place.split("/")[:3]) if place.startswith("s3://") else place
         row = found[principal if who == "?" else who, container]
         row.objects |= what.objects
-        for name in ("reads", "bytes", "denied", "other"):
+        for name in ("reads", "bytes", "denied", "looks", "writes"):
             setattr(row, name, getattr(row, name) + getattr(what, name))
         row.first = min(filter(None, (row.first, what.first)))
         row.last = max(filter(None, (row.last, what.last)))
     return {
-        key: (row.reads, row.bytes, row.denied, row.other, row.first, row.last, sorted(row.objects)) for key, row in found.items()
+        key: (row.reads, row.bytes, row.denied, row.looks + row.writes, row.first, row.last, sorted(row.objects))
+        for key, row in found.items()
     }
 
 
