@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from inprocess import a_gateway
 from limen import cli
+from limen.scan.keyring import Keyring
+from limen.scan.secrets import Kingfisher
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from limen.server import Gateway
 
@@ -32,6 +34,16 @@ def in_gateway(tmp_path: Path) -> Callable[[Callable[[Gateway], Awaitable[Any]]]
         return asyncio.run(whole())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def rules() -> Path:
+    """Kingfisher's compiled rules, made once for all test runs: it takes some seconds."""
+    place = Path(__file__).resolve().parents[2] / ".make" / "rules"
+    with Kingfisher.ready(Keyring.of(b"k" * 32), rules=place) as kingfisher:
+        if kingfisher.rules is not None and not kingfisher.rules.exists():
+            kingfisher.search([("00" * 20, b"nothing")])
+    return place
 
 
 @pytest.fixture
