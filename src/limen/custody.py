@@ -47,8 +47,8 @@ CONTENT_TYPES: Final[dict[Media, str]] = {
     "csv": "text/csv",
     "text": "text/plain; charset=utf-8",
 }
-_MEDIA_OF: Final = {content_type: media for media, content_type in CONTENT_TYPES.items()}
 OVER_QUOTA: Final = "quota"  # the rule of `errors.OverQuota`
+MEDIA_OF: Final = {content_type: media for media, content_type in CONTENT_TYPES.items()}
 GATEWAY: Final = "limen"  # whose key seals the side records that are nobody's personal detail
 _OF_WINDOWS: Final = ("action", "asset", "version", "canary")
 COPIES_KEPT = 4096
@@ -172,7 +172,7 @@ class Custody:
         name = f"{version_id(version)}/{shard.path}"
         if shard.prepared:
             return self.shelf.copy_of(shard, recipient, version_id=name)
-        etag, media = etag_of(recipient, name), _MEDIA_OF.get(shard.content_type)
+        etag, media = etag_of(recipient, name), MEDIA_OF.get(shard.content_type)
         return plain_copy(self.blobs.path(shard.digest), etag=etag, content_type=shard.content_type, media=media)
 
     def etag_for(self, session: Session, asset: Asset, version: Version, shard_path: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from limen import reviewing
+from limen import reviewing, scanning
 from limen.catalog.changes import from_clear
 from limen.catalog.imports import read_import
 from limen.catalog.personal import Erasure
@@ -352,6 +352,17 @@ async def ledger_receipt(gateway: Gateway, args: dict[str, Any], by: str) -> dic
     return asdict(held)
 
 
+async def scan_shards(gateway: Gateway, args: dict[str, Any], by: str) -> list[dict[str, Any]]:
+    """The registered shards that a scan compares with."""
+    del args, by
+    return scanning.shards(gateway.custody.catalog.snapshot)
+
+
+async def scan_commit(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Record a scan that was staged."""
+    return await scanning.commit(gateway.custody, gateway.config.data, args["manifest"], by=by)
+
+
 VERBS: Final[dict[str, Verb]] = {
     **reviewing.VERBS,
     "import": import_,
@@ -377,6 +388,8 @@ VERBS: Final[dict[str, Verb]] = {
     "alert.test": alert_test,
     "ledger.receipt": ledger_receipt,
     "ledger.seal": ledger_seal,
+    "scan.commit": scan_commit,
+    "scan.shards": scan_shards,
     "story.tell": story_tell,
     "ledger.witnesses": ledger_witnesses,
     "observe.commit": observe_commit,

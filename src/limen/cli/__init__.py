@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "observe": ("limen.cli.observe", "import what other systems logged: CloudTrail, S3, GitHub, Vault, others"),
     "who": ("limen.cli.who", "whom the principals of other systems' logs are put down to"),
     "exposure": ("limen.cli.exposure", "exactly what somebody was served"),
+    "scan": ("limen.cli.scan", "secrets and governed content in repositories' whole history"),
     "findings": ("limen.cli.findings", "what the log's readers found: list, show, find again"),
     "alert": ("limen.cli.findings", "who is told of findings: list, test"),
     "trace": ("limen.cli.trace", "whose copy a leaked sample came from"),

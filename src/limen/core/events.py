@@ -72,6 +72,7 @@ KINDS: Final = frozenset(
         "observe.import",  # other systems' logs: what was read, and what it covers; the rows lie apart, grade observed
         "epoch.begin",  # the log goes on under a new name, and says first what it lost
         "observe.who",  # whom principals of other systems' logs are put down to
+        "scan.run",  # a repository's history was searched for secrets and governed content
         "server.start",
     }
 )
