@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -47,6 +48,9 @@ class Reader(Protocol):
         """Read one input to its end or its damage. Raises nothing for what is in it."""
 
 
+Taken = tuple[int, list[tuple[Any, ...]], str]  # an event's time, its rows, and what it is if it makes none
+
+
 class OddError(ValueError):
     """A piece that is no event of this kind; the message says why, and repeats nothing of it."""
 
@@ -67,27 +71,28 @@ def why(error: Exception) -> str:
 ERRORS: Final = (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError, AttributeError)
 
 
-def each(pieces: Iterable[Piece], take: Callable[[Any], tuple[int, list[tuple[Any, ...]]]], rows: Rows, report: Report) -> None:
+def each(pieces: Iterable[Piece], take: Callable[[Any], Taken], rows: Rows, report: Report) -> None:
     """Take the pieces one by one: an event's time and rows, or a bad piece told."""
     for piece in pieces:
         if piece.why:
             report.spoil(piece.offset, piece.why)
             continue
         try:
-            at_us, made = take(piece.text)
+            at_us, made, left_out = take(piece.text)
             if not report.believable(at_us):
                 raise OddError("has a time that cannot be")
         except ERRORS as e:
             report.spoil(piece.offset, why(e))
             continue
         report.event(at_us)
-        for row in made:
-            rows.add(row)
+        if left_out:
+            report.left_out[left_out] += 1
+        rows.extend(made)
 
 
 def read_lines(
     chunks: Iterable[bytes],
-    take: Callable[[Any], tuple[int, list[tuple[Any, ...]]]],
+    take: Callable[[Any], Taken],
     *,
     feed: Feed,
     rows: Rows,
@@ -115,7 +120,7 @@ def read_json(
     rows: Rows,
     report: Report,
     *,
-    take: Callable[[Any], tuple[int, list[tuple[Any, ...]]]],
+    take: Callable[[Any], Taken],
     many: Callable[[bytes], list[Any]],
     like: Callable[[str], bool],
 ) -> None:
@@ -151,7 +156,7 @@ def read_json(
 
 def _at_once(
     raw: bytes,
-    take: Callable[[Any], tuple[int, list[tuple[Any, ...]]]],
+    take: Callable[[Any], Taken],
     many: Callable[[bytes], list[Any]],
     rows: Rows,
     report: Report,
@@ -159,16 +164,21 @@ def _at_once(
     """Read a whole array, all of it or nothing."""
     times: list[int] = []
     made: list[tuple[Any, ...]] = []
+    left_out: Counter[str] = Counter()
     try:
         for event in many(raw):
-            at_us, found = take(event)
+            at_us, found, what = take(event)
             times.append(at_us)
-            made += found
+            if what:
+                left_out[what] += 1
+            else:
+                made += found
     except ERRORS:
         return False
     if times and not (report.believable(min(times)) and report.believable(max(times))):
         return False
     report.events_in_row(times)
+    report.left_out += left_out
     rows.extend(made)
     rows.settle()
     return True

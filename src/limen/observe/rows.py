@@ -88,16 +88,16 @@ class Rows:
         self._full(pa.RecordBatch.from_arrays([*constant, *told], schema=SCHEMA))
 
 
-_networks: dict[str, str] = {}
+NETWORKS: Final[dict[str, str]] = {}  # address -> network, for the readers that look here first
 
 
 def network_of(address: str) -> str:
     """The network an address is in: /24 of IPv4, /48 of IPv6. What is no address (a service's name, `-`) is none."""
-    known = _networks.get(address)
+    known = NETWORKS.get(address)
     if known is not None:
         return known
-    if len(_networks) > 100_000:  # noqa: PLR2004  bounds memory; it fills again
-        _networks.clear()
+    if len(NETWORKS) > 100_000:  # noqa: PLR2004  bounds memory; it fills again
+        NETWORKS.clear()
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -106,5 +106,5 @@ def network_of(address: str) -> str:
         mapped = parsed.ipv4_mapped if parsed.version == 6 else None  # noqa: PLR2004  the protocol's own number
         parsed = mapped or parsed
         found = str(ipaddress.ip_network(f"{parsed}/{24 if parsed.version == 4 else 48}", strict=False))  # noqa: PLR2004
-    _networks[address] = found
+    NETWORKS[address] = found
     return found
