@@ -69,3 +69,63 @@ def log_name(number: int, *, at: float) -> str:
 def json_lines(*records: dict[str, Any]) -> bytes:
     """One record a line."""
     return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+
+def access_line(number: int, *, at: float = APRIL, operation: str = "REST.GET.OBJECT", **more: str) -> bytes:
+    """A line of an S3 server access log."""
+    told = {
+        "requester": f"arn:aws:sts::{ACCOUNT}:assumed-role/quill-annotator/q01",
+        "key": f"sft/shard-{number:05}.jsonl",
+        "uri": f"GET /orchid-data/sft/shard-{number:05}.jsonl HTTP/1.1",
+        "status": "200",
+        "error": "-",
+        "sent": str(1000 + number),
+        "size": "5000",
+        **more,
+    }
+    when = datetime.fromtimestamp(at, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")
+    return (
+        f"{'79' * 32} orchid-data [{when}] 203.0.113.7 {told['requester']} {number:016X} {operation} {told['key']} "
+        f'"{told["uri"]}" {told["status"]} {told["error"]} {told["sent"]} {told["size"]} 17 9 "-" "Boto3/1.40 \\"odd\\"" - '
+        "s9lzHYrFp76 SigV4 TLS_AES_128_GCM_SHA256 AuthHeader orchid-data.s3.eu-central-1.amazonaws.com TLSv1.3 - -\n"
+    ).encode()
+
+
+def github(number: int, *, at: float = APRIL, action: str = "git.clone", **more: Any) -> dict[str, Any]:
+    """An event of GitHub's audit log; a field set to None is not there."""
+    event = {
+        "@timestamp": int(at * 1000),
+        "_document_id": f"doc{number:08}",
+        "action": action,
+        "actor": "ada-quill",
+        "actor_ip": "203.0.113.7",
+        "created_at": int(at * 1000),
+        "org": "aurelia",
+        "repo": "aurelia/orchid-tools",
+        "transport_protocol_name": "http",
+        "hashed_token": "3vLFsj9xWq2YFUVIRF2b0J6A1aV6t2GxkfDQsxFJXuE=",
+        "programmatic_access_type": "Fine-grained personal access token",
+        "user_agent": "git/2.47.0",
+        **more,
+    }
+    return {field: value for field, value in event.items() if value is not None}
+
+
+def vault(number: int, *, at: float = APRIL, kind: str = "response", **more: Any) -> dict[str, Any]:
+    """An entry of a Vault audit device; fields of the request may be given by name."""
+    request = {
+        "id": str(uuid.UUID(int=number)),
+        "operation": "read",
+        "mount_point": "kv/",
+        "client_token": "hmac-sha256:aa",
+        "path": "kv/data/quillwork/annotator",
+        "namespace": {"id": "root"},
+        "remote_address": "203.0.113.7",
+    }
+    auth = {"entity_id": "e-q01", "display_name": "oidc-q01", "accessor": "hmac-sha256:bb", "client_token": "hmac-sha256:aa"}
+    entry = {"time": f"{moment(at)[:-1]}.{number % 1000:03}000001Z", "type": kind, "auth": auth, "request": request}
+    if kind == "response":
+        entry["response"] = {"data": {"data": {"value": "hmac-sha256:cc"}}}
+    for field, value in more.items():
+        (entry if field in ("auth", "error", "response") else request)[field] = value
+    return entry

@@ -10,7 +10,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path  # noqa: TC003  click reads the annotation's value
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from limen.core.intervals import Intervals
     from limen.observe.depot import Depot
     from limen.observe.manifest import Manifest
+    from limen.observe.reader import Reader
 
-KINDS: Final = ("cloudtrail",)
+KINDS: Final = ("cloudtrail", "s3access", "github", "vault", "generic")
 TRIES: Final = 20
 SHOWN: Final = 10
 
@@ -44,6 +45,7 @@ def observe() -> None:
 @click.option("--covers", metavar="FROM/TO", help="Your word that the source is complete between two RFC 3339 times.")
 @click.option("--gap", "gap_s", type=int, help="Seconds without any event after which it is unknown whether the log lived.")
 @click.option("--skew", "skew_s", type=int, default=0, show_default=True, help="Seconds by which its clock may be wrong.")
+@click.option("--map", "mapping", type=click.Path(path_type=Path), help="How a generic log reads, in TOML.")
 @click.option("--dry-run", is_flag=True, help="Read, and say what an import would do.")
 @data_option
 @json_option
@@ -56,6 +58,7 @@ def import_(  # noqa: PLR0917  click passes options by name
     covers: str | None,
     gap_s: int | None,
     skew_s: int,
+    mapping: Path | None,
     *,
     dry_run: bool,
     as_json: bool,
@@ -65,12 +68,15 @@ def import_(  # noqa: PLR0917  click passes options by name
     Exit code 6: some of it could not be read. What could be, was imported, and the rest is named.
     """
     from limen.observe.importing import Order
+    from limen.observe.kinds import reader_of
 
+    reader = reader_of(kind, mapping)
     told = _interval(covers) if covers else None
-    order = Order(source=source, scopes=scopes, told=told, gap_s=gap_s, skew_s=skew_s)
+    options = {"map": mapping.read_text()} if mapping else {}
+    order = Order(source=source, scopes=scopes, told=told, gap_s=gap_s, skew_s=skew_s, options=options)
     if not (data / "ledger.db").exists():
         raise Invalid("--data", f"{data} is not a data directory; make one with `limen init {data}`")
-    manifest, entry = _imported(data, kind, paths, order, dry_run=dry_run)
+    manifest, entry = _imported(data, reader, paths, order, dry_run=dry_run)
     answer = {"entry": entry, "dry_run": dry_run, **_answer(manifest)}
     if as_json:
         print_json("limen/observe-import/v1", answer)
@@ -80,18 +86,16 @@ def import_(  # noqa: PLR0917  click passes options by name
         sys.exit(PARTLY_DONE)
 
 
-def _imported(data: Path, kind: str, paths: tuple[str, ...], order: Any, *, dry_run: bool) -> tuple[Manifest, int | None]:
+def _imported(data: Path, reader: Reader, paths: tuple[str, ...], order: Any, *, dry_run: bool) -> tuple[Manifest, int | None]:
     """Stage, then commit; the manifest, and its entry if there is one."""
     from limen.config import storage_account
     from limen.observe.depot import Depot, base_of
     from limen.observe.importing import manifest_of, read, says_nothing_new
     from limen.observe.inputs import find
-    from limen.observe.kinds import READERS
     from limen.observe.manifest import digest
     from limen.observe.places import FOLDER
     from limen.observe.staging import Staging
 
-    reader = READERS[kind]()
     depot = Depot.open(data / FOLDER)
     inputs = list(find(paths, storage_account()))
     if not inputs:

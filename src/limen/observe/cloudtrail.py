@@ -232,7 +232,7 @@ def _of_identity(event: _Event, at_us: int, service: str) -> _Rows | str:
     if isinstance(key, str):
         detail.append(key)
     if isinstance(asked.get("roleArn"), str):
-        resource = _by_arn(asked["roleArn"])[0]
+        resource = by_arn(asked["roleArn"])[0]
         if isinstance(asked.get("roleSessionName"), str):
             detail.append(asked["roleSessionName"])
     else:
@@ -248,7 +248,7 @@ _OWN: Final = ("CreateAccessKey", "DeleteAccessKey", "UpdateAccessKey", "GetSess
 
 def _own(event: _Event) -> str:
     arn = event.userIdentity.arn if event.userIdentity else None
-    return (_by_arn(arn) if arn else _without_arn(event.userIdentity))[0]
+    return (by_arn(arn) if arn else _without_arn(event.userIdentity))[0]
 
 
 def _dict(raw: msgspec.Raw) -> dict[str, Any]:
@@ -259,7 +259,7 @@ def _dict(raw: msgspec.Raw) -> dict[str, Any]:
 def _row(event: _Event, at_us: int, action: str, resource: str, *, size: int | None = None, detail: str = "") -> tuple[Any, ...]:
     identity = event.userIdentity
     arn = identity.arn if identity else None
-    principal, session = (_by_arn_known.get(arn) or _by_arn(arn)) if arn else _without_arn(identity)
+    principal, session = (_by_arn_known.get(arn) or by_arn(arn)) if arn else _without_arn(identity)
     text = f"{event.eventID}\0{at_us}\0{principal}\0{session}\0{action}\0{resource}"
     error = event.errorCode
     address = event.sourceIPAddress
@@ -281,7 +281,7 @@ def _row(event: _Event, at_us: int, action: str, resource: str, *, size: int | N
 _by_arn_known: dict[str, tuple[str, str]] = {}
 
 
-def _by_arn(arn: str) -> tuple[str, str]:
+def by_arn(arn: str) -> tuple[str, str]:
     """`arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION` and its siblings."""
     known = _by_arn_known.get(arn)
     if known is not None:
@@ -323,7 +323,7 @@ def _without_arn(identity: _Identity | None) -> tuple[str, str]:
         return f"aws:user/{account}/{identity.userName}", ""
     issuer = identity.sessionContext.sessionIssuer if identity.sessionContext else None
     if identity.type == "AssumedRole" and issuer and issuer.arn:
-        return _by_arn(issuer.arn)[0], (identity.principalId or "").partition(":")[2]
+        return by_arn(issuer.arn)[0], (identity.principalId or "").partition(":")[2]
     if identity.type in ("WebIdentityUser", "SAMLUser", "IdentityCenterUser", "FederatedUser"):
         name = identity.userName or identity.principalId or ""
         return f"aws:federated/{identity.identityProvider or account}/{name}", ""

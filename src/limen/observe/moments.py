@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Final
 
@@ -21,6 +22,29 @@ def rfc3339(text: str) -> int:
     if text[13:14] == ":" and len(_HOURS) < 100_000:  # noqa: PLR2004  bounds memory
         _HOURS[text[:13]] = _slowly(f"{text[:13]}:00:00Z")
     return at_us
+
+
+_DIGITS: Final = re.compile(r"-?\d+(?:\.\d+)?\Z")
+_SIZES: Final = {"s": US, "ms": 1000, "us": 1}
+
+
+def number(value: float, unit: str = "") -> int:
+    """A count of seconds (`s`), `ms`, `us` or `ns` since 1970; without a unit, by its size, which fits the years 1973 to 5138."""
+    if not unit:
+        size = abs(value)
+        unit = "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"  # noqa: PLR2004  those years
+    if unit == "ns":
+        return int(value) // 1000
+    return int(value * _SIZES[unit])
+
+
+def any_form(value: object) -> int:
+    """RFC 3339, or a number by its size, also as text. ValueError for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number(value)
+    if not isinstance(value, str):
+        raise ValueError("is no time")  # noqa: TRY004  one error for whatever is no time
+    return number(float(value)) if _DIGITS.match(value) else rfc3339(value)
 
 
 def _slowly(text: str) -> int:

@@ -30,31 +30,41 @@ class Piece(NamedTuple):
     why: str = ""
 
 
-def lines(chunks: Iterable[bytes], *, most: int = LONGEST) -> Iterator[list[Piece]]:
-    """The lines that are not empty, a chunk's worth at a time. The last one may lack its newline."""
-    rest, at, skipping = b"", 0, False
-    for chunk in chunks:
-        block = rest + chunk if rest else chunk
-        found: list[Piece] = []
-        split = block.split(b"\n")
-        rest = split.pop()
-        for line in split:
-            if skipping:
-                skipping = False  # the end of a line that was told already
-            elif len(line) > most:
-                found.append(Piece(at, b"", _too_long(most)))
-            elif line.strip():
-                found.append(Piece(at, line))
-            at += len(line) + 1
-        if len(rest) > most:
-            if not skipping:
-                found.append(Piece(at, b"", _too_long(most)))
-                skipping = True
-            at += len(rest)
-            rest = b""
-        yield found
-    if rest.strip() and not skipping:
-        yield [Piece(at, rest)]
+class Lines:
+    """The lines that are not empty, a chunk's worth at a time. Iterate it once.
+
+    After it, `rest` is what follows the last newline, if anything does: a line that may be whole or not.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], *, most: int = LONGEST) -> None:
+        self.rest: Piece | None = None
+        self._chunks = chunks
+        self._most = most
+
+    def __iter__(self) -> Iterator[list[Piece]]:
+        rest, at, skipping = b"", 0, False
+        for chunk in self._chunks:
+            block = rest + chunk if rest else chunk
+            found: list[Piece] = []
+            split = block.split(b"\n")
+            rest = split.pop()
+            for line in split:
+                if skipping:
+                    skipping = False  # the end of a line that was told already
+                elif len(line) > self._most:
+                    found.append(Piece(at, b"", _too_long(self._most)))
+                elif line and not line.isspace():
+                    found.append(Piece(at, line))
+                at += len(line) + 1
+            if len(rest) > self._most:
+                if not skipping:
+                    found.append(Piece(at, b"", _too_long(self._most)))
+                    skipping = True
+                at += len(rest)
+                rest = b""
+            yield found
+        if rest.strip() and not skipping:
+            self.rest = Piece(at, rest)
 
 
 def _too_long(most: int) -> str:

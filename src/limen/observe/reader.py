@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from limen.observe.pieces import Objects, is_array, lines, without_bom
+from limen.observe.pieces import Lines, Objects, is_array, without_bom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -98,21 +98,16 @@ def read_lines(
     rows: Rows,
     report: Report,
 ) -> None:
-    """Read one event a line. The last line of a damaged input is no event: it may be half of one."""
-    kept: Piece | None = None
-    for found in lines(chunks):
-        if kept is not None and found:
-            each([kept], take, rows, report)
-            kept = None
-        if found:
-            kept = found.pop()
-            each(found, take, rows, report)
+    """Read one event a line. What a damaged input has after its last newline is no event: it may be half of one."""
+    lines = Lines(chunks)
+    for found in lines:
+        each(found, take, rows, report)
         report.settle()
         rows.settle()
-    if kept is not None and not feed.damage:
-        each([kept], take, rows, report)
     if feed.damage:
-        report.damage(feed.offset if kept is None else kept.offset, feed.damage)
+        report.damage(lines.rest.offset if lines.rest else feed.offset, feed.damage)
+    elif lines.rest:
+        each([lines.rest], take, rows, report)
 
 
 def read_json(
