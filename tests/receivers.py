@@ -122,8 +122,8 @@ class Syslog(Receiver):
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self):
-                stream = receiver._tls.wrap_socket(self.request, server_side=True) if receiver._tls else self.request
-                receiver.got.put(b"".join(iter(lambda: stream.recv(65536), b"")))
+                with receiver._tls.wrap_socket(self.request, server_side=True) if receiver._tls else self.request as stream:
+                    receiver.got.put(b"".join(iter(lambda: stream.recv(65536), b"")))
 
         return socketserver.ThreadingTCPServer(("127.0.0.1", port), Handler)
 

@@ -178,7 +178,8 @@ def _syslog(target: Target, alert: Alert) -> None:
             if parts.scheme == "tls":
                 with ssl.create_default_context().wrap_socket(stream, server_hostname=parts.hostname) as secure:
                     secure.sendall(syslog.framed(raw))
-                    secure.unwrap()
+                    with contextlib.suppress(OSError):  # the farewell is ours; many a receiver gives none back
+                        secure.unwrap()
             else:
                 stream.sendall(syslog.framed(raw))
     except OSError as e:
