@@ -6,8 +6,13 @@ The page's own commands are run. The small lab in every test run; the full one (
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
+import json
+import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,10 +22,11 @@ from lab.build import FULL, SMALL, build
 from lab.cast import PLACES
 from lab.storage import Storage
 from lab.truth import Seen
+from limen import cli
 from limen.observe.depot import Depot
 
 PAGE = Path(__file__).parents[2] / "docs" / "day-one.md"
-SOURCES = {"trail-eu"}
+LAST = "2026-03-06"
 
 
 @dataclass
@@ -30,10 +36,36 @@ class Walk:
     lab: object
     shell: Shell
     printed: dict[str, str]
+    data: Path
 
     @property
     def depot(self):
-        return Depot.open(self.shell.directory / "data" / "observed")
+        return Depot.open(self.data / "observed")
+
+    @property
+    def window(self):
+        """The window that the truth was asked about, as options."""
+        since, until = (datetime.fromtimestamp(at, UTC).isoformat() for at in self.lab.truth.asked)
+        return "--since", since, "--until", until
+
+    def limen(self, *words):
+        """Run a command on the data directory, in this process; what it answers."""
+        told, code = io.StringIO(), 0
+        with contextlib.redirect_stdout(told), contextlib.redirect_stderr(io.StringIO()) as said:
+            try:
+                cli.main([*words, "--data", str(self.data)])
+            except SystemExit as e:
+                code = e.code
+        assert code in {0, 6}, said.getvalue()
+        return told.getvalue()
+
+    def ask(self, *words):
+        return json.loads(self.limen(*words, "--json"))
+
+
+def last_day(lab):
+    """The day after the lab's last one: the page names that of the small lab."""
+    return datetime.fromtimestamp(lab.truth.end, UTC).date().isoformat()
 
 
 @pytest.fixture(scope="module", params=[pytest.param(SMALL, id="small"), pytest.param(FULL, id="full", marks=pytest.mark.slow)])
@@ -43,8 +75,8 @@ def walk(request, tmp_path_factory):
     with Storage(directory / "moto.log") as storage, Shell(directory, (), patience_s=1800) as shell:
         storage.fill(lab)
         shell.environment |= storage.environment
-        printed = {command: shell.run(command) for command, _ in blocks(PAGE.read_text())}
-        yield Walk(lab, shell, printed)
+        printed = {command: shell.run(command.replace(LAST, last_day(lab))) for command, _ in blocks(PAGE.read_text())}
+        yield Walk(lab, shell, printed, directory / "data")
 
 
 # --- what is observed
@@ -74,9 +106,7 @@ def added_up(seen, key):
 
 def told_by(seen):
     """The truth as the depot's rows have it."""
-    return added_up(
-        seen, lambda s, _, principal, session, place: (s, principal, session, container(place)) if s in SOURCES else None
-    )
+    return added_up(seen, lambda source, _, principal, session, place: (source, principal, session, container(place)))
 
 
 def observed(depot):
@@ -108,11 +138,106 @@ def covering(coverage, event):
 
 def test_nothing_that_was_lost_is_said_to_be_covered(walk):
     coverage = walk.depot.coverage()
-    lost = [event for event in walk.lab.truth.lost if event.source == "trail-eu"]
-    assert lost
-    assert [event for event in lost if covering(coverage, event)] == []
+    assert {event.source for event in walk.lab.truth.lost} == {"trail-eu", "intake-log"}
+    assert [event for event in walk.lab.truth.lost if covering(coverage, event)] == []
 
 
 def test_that_check_sees_a_coverage_that_claims_too_much(walk):
     claimed = {key: ((spans[0][0], spans[-1][1]),) for key, spans in ((k, list(v)) for k, v in walk.depot.coverage().items())}
     assert any(covering(claimed, event) for event in walk.lab.truth.lost)
+
+
+# --- exposure
+
+
+VENDORS = ("quillwork", "tessel", "marlow")
+
+
+def figures(row):
+    """One row of a report as the truth has it."""
+    return Seen(
+        set(row["resources"]),
+        *(row[name] for name in ("reads", "bytes", "bytes_untold", "looks", "writes", "denied")),
+        row["first_us"] // 1_000_000,
+        row["last_us"] // 1_000_000,
+    )
+
+
+def label(row):
+    return "|".join(row["people"]) or f"vendor:{row['vendors'][0]}"
+
+
+def exposed(walk, vendor, *window):
+    """What `limen exposure` says was observed of a vendor: its own rows, and those of principals that nobody has mapped."""
+    report = walk.ask("exposure", f"vendor/{vendor}", "--objects", *window)["observed"]
+    own = {(label(row), row["asset"] or row["place"]): figures(row) for row in report["rows"]}
+    strange = {(row["principal"], row["asset"] or row["place"]): figures(row) for row in report["unknown_principals"]}
+    assert {row["grade"] for row in [*report["rows"], *report["unknown_principals"]]} == {"observed"}
+    return own, strange
+
+
+def of_vendor(seen, vendor):
+    """The truth of one vendor: whoever is its person, one of its people, or somebody there."""
+
+    def row(_source, who, _principal, _session, place):
+        theirs = who.startswith((f"{vendor}/", f"vendor:{vendor}"))
+        return (who, container(place)) if theirs else None
+
+    return added_up(seen, row)
+
+
+def unknown(seen):
+    return added_up(seen, lambda _s, who, principal, _session, place: (principal, container(place)) if who == "?" else None)
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_the_exposure_of_a_vendor_is_what_happened(walk, vendor):
+    own, strange = exposed(walk, vendor)
+    assert own == of_vendor(walk.lab.truth.seen, vendor)
+    assert strange == unknown(walk.lab.truth.seen)
+    assert strange
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_a_window_bears_each_clocks_skew(walk, vendor):
+    own, strange = exposed(walk, vendor, *walk.window)
+    assert own == of_vendor(walk.lab.truth.windowed, vendor)
+    assert strange == unknown(walk.lab.truth.windowed)
+
+
+def test_who_did_nothing_is_in_no_exposure(walk):
+    rows = {who for vendor in VENDORS for who, _ in exposed(walk, vendor)[0]}
+    assert not rows & walk.lab.past.idle
+    assert len(rows) > len(walk.lab.past.idle)
+
+
+def test_that_comparison_sees_a_mapping_that_lacks_one_rule(walk, tmp_path):
+    rules = (walk.lab.root / "who.toml").read_text().split("[[who]]")
+    without = [rule for rule in rules if "tessel-batch" not in rule]
+    assert len(without) == len(rules) - 1
+    (tmp_path / "who.toml").write_text("[[who]]".join(without))
+    walk.limen("who", "set", str(tmp_path / "who.toml"))
+    try:
+        own, strange = exposed(walk, "tessel")
+        assert own != of_vendor(walk.lab.truth.seen, "tessel")
+        assert strange.keys() > unknown(walk.lab.truth.seen).keys()
+    finally:
+        walk.limen("who", "set", str(walk.lab.root / "who.toml"))
+
+
+def test_that_comparison_sees_a_log_that_was_dropped(walk, tmp_path):
+    [entry] = {each.entry for each in walk.depot.imports() if each.source == "vault"}
+    copied = Walk(walk.lab, walk.shell, walk.printed, tmp_path / "data")
+    shutil.copytree(walk.data, copied.data, ignore=shutil.ignore_patterns("control.sock"))
+    shutil.rmtree(copied.data / "observed" / f"entry={entry}")
+    assert exposed(copied, "tessel")[0] != of_vendor(walk.lab.truth.seen, "tessel")
+
+
+def test_every_report_names_the_times_that_no_log_covers(walk):
+    report = walk.ask("exposure", "vendor/quillwork")["observed"]
+    uncovered = {
+        (source["source"], scope["scope"]): scope["uncovered"] for source in report["sources"] for scope in source["scopes"]
+    }
+    for key, spans in walk.lab.truth.dark.items():
+        for start, end in spans:
+            assert any(low <= start * 1_000_000 and end * 1_000_000 <= high for low, high in uncovered[key]), key
