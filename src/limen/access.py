@@ -17,6 +17,7 @@ Only `ledger.append` is awaited before the first byte: catalog, grants and polic
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
@@ -26,10 +27,10 @@ from limen.ledger.recovery import OPENS_BYTES
 from limen.receive import Receiving
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from limen.catalog.snapshot import Found, Snapshot
-    from limen.core.types import Asset, Client, Project, Session
+    from limen.core.types import Asset, Client, Project, Session, Shard, Version
     from limen.custody import Custody
     from limen.marks.copy import Copy
     from limen.windows import Reading
@@ -48,6 +49,7 @@ class Delivery:
     reserved: str = ""  # the asset whose quota the span was charged to, and when
     reserved_at: int = 0
     reading: Reading | None = None  # under whose window it goes, if not under an intent of its own
+    adopted: tuple[Version, Shard] | None = None  # what is fetched from where it rests
     sent: int = 0
     _closed: bool = False
 
@@ -55,15 +57,16 @@ class Delivery:
         """Hand the span to `send`, chunk by chunk, checking before each that the session is not cut.
 
         `abort` must close the transport at once. Raises Paused or SessionEnded after aborting it: what the reader then
-        holds is a prefix. Bytes count as sent when they are handed over, whether or not they arrive.
+        holds is a prefix. UpstreamChanged and UpstreamUnavailable come before the first chunk, or after a prefix. Bytes count
+        as sent when they are handed over, whether or not they arrive.
         """
         if not isinstance(self.receipt, Receipt):
             raise RuntimeError("a delivery needs the receipt of its intent")  # noqa: TRY004  our own misuse, as everywhere
         stream = self.custody.live.register(self.session, abort)
         end = "failed"
         try:
-            if self.span.status in OPENS_BYTES:
-                for chunk in self.copy.read(self.span.start, self.span.end):
+            async with contextlib.aclosing(self._chunks()) as chunks:
+                async for chunk in chunks:
                     self.custody.live.check(self.session)
                     self.sent += len(chunk)
                     await send(chunk)
@@ -76,6 +79,18 @@ class Delivery:
         finally:
             self.custody.live.unregister(stream)
             self.close(end)
+
+    async def _chunks(self) -> AsyncGenerator[bytes | memoryview]:
+        """The span: of the copy, or of an adopted object, fetched from where it rests now that its intent is durable."""
+        if self.span.status not in OPENS_BYTES:
+            return
+        if self.adopted is None:
+            for chunk in self.copy.read(self.span.start, self.span.end):
+                yield chunk
+            return
+        async with contextlib.aclosing(self.custody.adopted.fetch(*self.adopted, self.span)) as fetched:
+            async for piece in fetched:
+                yield piece
 
     def close(self, end: str = "complete") -> None:
         """Write the outcome (once). A HEAD or a 304 is closed without being sent."""
@@ -129,6 +144,8 @@ class Access(Receiving):
             custody.credit(session, reserved, span, 0, reserved_at=reserved_at)
             raise
         delivery = Delivery(receipt, copy, span, modified_at, session, custody, reserved, reserved_at, reading)
+        if found.version and found.shard and found.shard.upstream:
+            delivery.adopted = found.version, found.shard
         try:
             custody.live.check(session)  # a pause may have come while the intent was on its way to disk
         except Denied:

@@ -64,6 +64,20 @@ class IssuerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     vendors: tuple[str, ...] = ()  # whose people it may name; empty: anybody's
 
 
+class UpstreamTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where adopted assets rest: `url` is `s3://BUCKET` or a prefix in it.
+
+    `account` names the environment variables that hold its keys: `LIMEN_<account>_ACCESS_KEY_ID`, `…_SECRET_ACCESS_KEY`,
+    `…_SESSION_TOKEN`; without a name they are those that other S3 programs read. `deadline_s`: how long each step may take.
+    """
+
+    url: str
+    endpoint: str = ""  # AWS, unless told
+    region: str = "us-east-1"
+    account: Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9_]*$")] = ""
+    deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+
+
 class Supply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Start-up code that is known: SHA-256 of each allowed `.pth`, `sitecustomize` or `usercustomize` file."""
 
@@ -116,6 +130,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     survey: Survey = Survey()
     watch: Watching = Watching()
     alert: tuple[Target, ...] = ()
+    upstream: tuple[UpstreamTable, ...] = ()
 
     @property
     def development(self) -> bool:
@@ -139,16 +154,18 @@ def storage_account() -> Account | None:
 
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and if need be AWS_SESSION_TOKEN, AWS_ENDPOINT_URL, AWS_REGION.
     """
-    access_key, secret = os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", "")
-    if not access_key or not secret:
-        return None
-    return Account(
-        access_key,
-        secret,
-        token=os.environ.get("AWS_SESSION_TOKEN", ""),
-        endpoint=os.environ.get("AWS_ENDPOINT_URL", ""),
-        region=os.environ.get("AWS_REGION", "us-east-1"),
-    )
+    return _account("AWS", endpoint=os.environ.get("AWS_ENDPOINT_URL", ""), region=os.environ.get("AWS_REGION", "us-east-1"))
+
+
+def upstream_account(table: UpstreamTable) -> Account | None:
+    """What opens the place of adopted assets, from the environment; None if there are no keys."""
+    return _account(f"LIMEN_{table.account}" if table.account else "AWS", endpoint=table.endpoint, region=table.region)
+
+
+def _account(prefix: str, *, endpoint: str, region: str) -> Account | None:
+    names = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
+    access_key, secret, token = (os.environ.get(f"{prefix}_{name}", "") for name in names)
+    return Account(access_key, secret, token=token, endpoint=endpoint, region=region) if access_key and secret else None
 
 
 def alert_secrets(targets: tuple[Target, ...]) -> dict[str, str]:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 import structlog
 
+from limen.adopted import Adopted
 from limen.core.errors import Denied, LedgerUnavailable, LimenError, NotFound
 from limen.core.types import Action, Listed, Side
 from limen.ledger.recovery import OPENS_BYTES, needs_outcome
-from limen.marks.copy import Copy, etag_of, plain_copy
+from limen.marks.copy import AdoptedCopy, Copy, etag_of, plain_copy
 from limen.policy.policies import Question
 from limen.windows import Reading, Window, Windows
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from limen.policy.quota import Quota
     from limen.store.blobs import Blobs
     from limen.store.drops import Dropped, Drops
+    from limen.store.upstream import Upstreams
     from limen.windows import Part
 
 log = structlog.get_logger("limen")
@@ -87,15 +89,20 @@ class Custody:
     blobs: Blobs
     drops: Drops
     clock: Clock
+    upstreams: Upstreams
     quorum: Quorum = Quorum()
     windows: Windows = field(default_factory=Windows)
     watcher: Watcher | None = None
     _copies: OrderedDict[tuple[str, str, int, str], Copy] = field(default_factory=OrderedDict)
     _networks: OrderedDict[str, Client] = field(default_factory=OrderedDict)
+    adopted: Adopted = field(init=False)
     _unresolved: int = 0
     _unwitnessed: int = 0
     _counted_at: int = 0
     _open: dict[int, None] = field(default_factory=dict)  # intents whose outcome is not written yet, oldest first
+
+    def __post_init__(self) -> None:
+        self.adopted = Adopted(self.upstreams, self._report_changed)
 
     # --- may they
 
@@ -173,6 +180,8 @@ class Custody:
         if shard.prepared:
             return self.shelf.copy_of(shard, recipient, version_id=name)
         etag, media = etag_of(recipient, name), MEDIA_OF.get(shard.content_type)
+        if shard.upstream is not None:
+            return AdoptedCopy(shard.length, etag, shard.content_type)
         return plain_copy(self.blobs.path(shard.digest), etag=etag, content_type=shard.content_type, media=media)
 
     def etag_for(self, session: Session, asset: Asset, version: Version, shard_path: str) -> str:
@@ -343,6 +352,13 @@ class Custody:
             return  # nothing was to leave: HEAD, 304 and the like have no outcome of their own
         fields = {"of": index, "session": session.id, "end": end, "sent": sent, **more}
         entry, _ = self.scribe.write("access.outcome", fields, None)
+        self.ledger.append_soon(entry, low_water=next(iter(self._open), None))
+
+    def _report_changed(self, version: Version, shard: Shard) -> None:
+        """Write that an adopted object is not what was adopted; rides a later commit."""
+        log.warning("an adopted object has changed", asset=version.asset, version=version.number, shard=shard.path)
+        fields = {"asset": version.asset, "version": version.number, "shard": shard.path}
+        entry, _ = self.scribe.write("upstream.changed", fields, None)
         self.ledger.append_soon(entry, low_water=next(iter(self._open), None))
 
     def unresolved(self, error: LimenError) -> None:

@@ -19,11 +19,12 @@ import uvicorn
 
 from limen import directory
 from limen.access import Access
+from limen.adoption import Adoption
 from limen.attributing import WhoIsWho
 from limen.authority import Authority
 from limen.catalog.catalog import Catalog
 from limen.clock import Clock
-from limen.config import REGION, Config, alert_secrets, storage_account
+from limen.config import REGION, Config, alert_secrets, storage_account, upstream_account
 from limen.control import ControlSocket
 from limen.core.errors import Invalid, LimenError
 from limen.custody import Custody, Quorum
@@ -55,6 +56,7 @@ from limen.registration import Registrar
 from limen.standing import NOTE, Standing
 from limen.store.blobs import Blobs
 from limen.store.drops import Drops
+from limen.store.upstream import Opening, Upstreams
 from limen.transport import CuttableProtocol
 from limen.watch.target import check_all
 from limen.watch.watch import Source, Watch
@@ -83,6 +85,7 @@ class Gateway:
     access: Access
     authority: Authority
     registrar: Registrar
+    adoption: Adoption
     sessions: Sessions
     relying_party: RelyingParty
     issuer: DevIssuer | None
@@ -137,6 +140,7 @@ class Gateway:
             shelf=Shelf(data / "prepared", data / "keys" / "marks"),
             blobs=blobs,
             drops=Drops(data),
+            upstreams=_upstreams(config),
             clock=clock,
             quorum=Quorum(frozenset(config.ledger.witnessed_projects), serve=config.ledger.without_quorum == "serve"),
         )
@@ -149,6 +153,7 @@ class Gateway:
         observing.finish()
         who = WhoIsWho(custody, data / FOLDER)
         who.finish()
+        registrar = Registrar(custody, authority)
         issuer = DevIssuer(url=f"{config.url}/_dev/issuer", mode=config.server.mode) if config.development else None
         relying_party = RelyingParty(_issuers(config, issuer), development=config.development)
         return cls(
@@ -156,7 +161,8 @@ class Gateway:
             custody=custody,
             access=Access(custody),
             authority=authority,
-            registrar=Registrar(custody, authority),
+            registrar=registrar,
+            adoption=Adoption(custody, authority, registrar),
             sessions=Sessions(server_key),
             relying_party=relying_party,
             issuer=issuer,
@@ -280,8 +286,8 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
 async def _keep_house(gateway: Gateway) -> None:
     """Once a second: log orders that the ledger could not take, and count credentials that proved nobody.
 
-    Besides: add up the log for the next start, finish an erasure that somebody's reading has held up, and once a day drop
-    what is past its time.
+    Besides: add up the log for the next start, finish an erasure that somebody's reading has held up, write down digests that
+    were taken of adopted objects, and once a day drop what is past its time.
     """
     while True:
         await asyncio.sleep(1)
@@ -289,6 +295,7 @@ async def _keep_house(gateway: Gateway) -> None:
             await gateway.authority.log_unlogged()
             await gateway.custody.write_counts()
             await gateway.retention.keep()
+            await gateway.adoption.keep_digests()
         with contextlib.suppress(Exception):
             await asyncio.to_thread(gateway.standing.keep, now=gateway.custody.clock.now())
 
@@ -317,6 +324,12 @@ def _witnesses(config: Config) -> Policy | None:
         return Policy.read(path.read_bytes())
     except OSError as e:
         raise Invalid("limen.toml: ledger.policy", f"{path} can't be read: {e.strerror}") from e
+
+
+def _upstreams(config: Config) -> Upstreams:
+    """Where adopted assets rest."""
+    openings = [Opening(table.url, upstream_account(table), table.deadline_s) for table in config.upstream]
+    return Upstreams(openings, otherwise=storage_account())
 
 
 def _further_places(config: Config) -> list[Place]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +33,7 @@ from limen.watch.outgoing import Undelivered
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from limen.core.types import Version
     from limen.server import Gateway
     from limen.watch.book import Found
 
@@ -64,13 +66,34 @@ async def register(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str,
     sources = [Source(source["path"], Path(source["local"])) for source in args["sources"]]
     marking = msgspec.convert(args.get("marking", {}), Marking)
     version, unmarked = await gateway.registrar.register(args["asset"], sources, marking, by=by)
-    return {
-        "asset": version.asset,
-        "version": version.number,
-        "entry": version.entry,
-        "shards": msgspec.to_builtins(version.shards),
-        "unmarked": unmarked,
-    }
+    return {**_registered(version), "unmarked": unmarked}
+
+
+def _registered(version: Version) -> dict[str, Any]:
+    shards = msgspec.to_builtins(version.shards)
+    return {"asset": version.asset, "version": version.number, "entry": version.entry, "shards": shards}
+
+
+async def adopt(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Register what lies in a bucket or directory as the next version of an asset, where it rests."""
+    version, left_out = await gateway.adoption.adopt(args["asset"], args["url"], by=by, dry_run=bool(args.get("dry_run")))
+    told = _registered(version) if version else {"asset": args["asset"], "version": None, "entry": None, "shards": []}
+    return {**told, "left_out": left_out}
+
+
+async def asset_check(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Hold an adopted version against its places as they are now."""
+    del by
+    found: dict[str, Any] = msgspec.to_builtins(await gateway.adoption.check(args["asset"]))
+    return {"asset": args["asset"], **found}
+
+
+async def asset_prepare(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Read an adopted version whole, and register it as a version of prepared copies."""
+    marking = msgspec.convert(args.get("marking", {}), Marking)
+    with tempfile.TemporaryDirectory(dir=gateway.config.data, prefix=".prepare-") as scratch:
+        version, unmarked = await gateway.adoption.prepare(args["asset"], marking, scratch=Path(scratch), by=by)
+    return {**_registered(version), "unmarked": unmarked}
 
 
 async def show(gateway: Gateway, args: dict[str, Any], by: str) -> list[dict[str, Any]]:
@@ -368,6 +391,9 @@ VERBS: Final[dict[str, Verb]] = {
     "import": import_,
     "change": change,
     "register": register,
+    "adopt": adopt,
+    "asset.check": asset_check,
+    "asset.prepare": asset_prepare,
     "show": show,
     "person.erase": person_erase,
     "name.request": name_request,

@@ -62,6 +62,8 @@ def assets(snapshot: Snapshot) -> list[dict[str, Any]]:
                     "shards": len(shards),
                     "records": sum(s.records for s in shards),
                     "marked": sum(1 for s in shards if s.prepared),
+                    "adopted": sum(1 for s in shards if s.upstream),
+                    "digests": sum(1 for s in shards if s.digest),
                     "unmarked": [f"{s.path}: {s.unmarked_why}" for s in shards if not s.prepared],
                 }
             )

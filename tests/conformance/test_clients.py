@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pyarrow import parquet as pq
 
 from limen.cli.link import call
 from simulator import READS, REGION, Someone, World, records
+from upstreams import BUCKET, moto, seaweed
 
 REPOSITORY = Path(__file__).parents[2]
 CLIENTS = REPOSITORY / ".make" / "clients"
@@ -30,6 +32,7 @@ START, END = 5_000_003, 7_500_001
 BLOB_BYTES = (21 << 20) + 12_345
 LARGE = 12 << 20
 ROWS = 500_000
+UPSTREAMS = {"seaweedfs": seaweed, "moto": moto}
 
 
 def sha256(content):
@@ -71,15 +74,25 @@ class Stage:
         return self.world.data.parent
 
 
-@pytest.fixture(scope="module")
-def stage(clients, tmp_path_factory):
+@pytest.fixture(scope="module", params=["stored", "seaweedfs", "moto"])
+def stage(clients, request, tmp_path_factory):
+    """The blob lies in the gateway's own store, or rests in somebody's bucket that was adopted."""
     directory = tmp_path_factory.mktemp("clients")
     world = World.make(directory, sft=records(4000))
+    with ExitStack() as stack:
+        start = UPSTREAMS.get(request.param)
+        yield from _stage(clients, directory, world, stack.enter_context(start(directory / "upstream")) if start else None)
+
+
+def _stage(clients, directory, world, upstream):
     sources = directory / "sources"
     sources.mkdir()
     (sources / "blob.bin").write_bytes(random.Random(7).randbytes(BLOB_BYTES))
     pq.write_table(numbers(), sources / "numbers.parquet", compression="none", row_group_size=125_000)
-    world.limen("asset", "register", "orchid-blob", str(sources), "--unmarked")
+    if upstream is None:
+        world.limen("asset", "register", "orchid-blob", str(sources), "--unmarked")
+    else:
+        adopt(world, upstream, sources)
     collector = {"holder": "lab/mira", "project": "orchid", "granted_by": "lab/mira", "expires": "2036-01-01"}
     (directory / "more.json").write_text(json.dumps({"grant": [{**collector, "assets": [DROP], "actions": READS}]}))
     world.limen("import", str(directory / "more.json"))
@@ -94,6 +107,16 @@ def stage(clients, tmp_path_factory):
         yield Stage(clients, world, me, lab, truth)
     finally:
         world.stop()
+
+
+def adopt(world, upstream, sources):
+    """Put the sources into the upstream's bucket, and serve them from there."""
+    for source in sources.iterdir():
+        upstream.boto3().upload_file(str(source), BUCKET, f"blob/{source.name}")
+    world.environment |= upstream.environment
+    with (world.data / "limen.toml").open("a") as config:
+        config.write(upstream.configuration())
+    world.limen("asset", "adopt", "orchid-blob", f"s3://{BUCKET}/blob")
 
 
 def numbers():

@@ -38,6 +38,7 @@ __all__ = [
     "OUTSIDE",
     "AgreementAdd",
     "AssetAdd",
+    "AssetDigests",
     "AssetVersion",
     "Change",
     "ClassAdd",
@@ -271,6 +272,21 @@ class AssetVersion(Change, frozen=True, kw_only=True):
         }
 
 
+class AssetDigests(Change, frozen=True, kw_only=True):
+    """What adopted shards of a version hold, by path: SHA-256 of their bytes, taken when they were first read whole."""
+
+    kind: ClassVar[str] = "asset.digests"
+    asset: str
+    number: int
+    digests: dict[str, str]
+
+    def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
+        """How many, and one digest over their canonical JSON object."""
+        del pseudonym
+        digest = hashlib.sha256(canonical(self.digests)).hexdigest()
+        return {"asset": self.asset, "number": self.number, "count": len(self.digests), "digests_digest": digest}
+
+
 class GrantAdd(Change, frozen=True, kw_only=True):
     """A grant. `assets` may be ("*",). `not_before` 0 means from the entry's own time on; `id` may be left to `complete`."""
 
@@ -336,6 +352,7 @@ CHANGES: Final[dict[str, type[Change]]] = {
         AgreementAdd,
         AssetAdd,
         AssetVersion,
+        AssetDigests,
         GrantAdd,
         GrantEnd,
         HoldSet,
@@ -377,8 +394,15 @@ def complete(change: Change, random: Callable[[int], bytes], snapshot: Snapshot)
 
 
 def shards_digest(shards: tuple[Shard, ...]) -> str:
-    """Hex SHA-256 over the canonical JSON list of [path, digest, source_length, length, records, marked]."""
-    rows = [[s.path, s.digest, s.source_length, s.length, s.records, s.prepared is not None] for s in shards]
+    """Hex SHA-256 over the canonical JSON list of [path, digest, source_length, length, records, marked].
+
+    An adopted shard's row ends in the URL and the ETag that it was adopted with.
+    """
+    rows: list[list[object]] = [
+        [s.path, s.digest, s.source_length, s.length, s.records, s.prepared is not None]
+        + ([s.upstream.url, s.upstream.etag] if s.upstream else [])
+        for s in shards
+    ]
     return hashlib.sha256(canonical(rows)).hexdigest()
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 MAX_ROLES: Final = 16
 MAX_NAMED: Final = 256  # assets that one grant can name; its entry must stay below 64 KiB
 MAX_SHARDS: Final = 100_000
+MAX_URL: Final = 4_096
 FOR_DATASETS: Final = frozenset({Action.READ, Action.HEAD, Action.LIST})
 FOR_DROPS: Final = frozenset(Action)
 FOR_DROPS_BY_VENDORS: Final = frozenset({Action.LIST, Action.HEAD, Action.WRITE, Action.DELETE})
@@ -69,6 +70,8 @@ def apply(state: State, change: c.Change, *, index: int, at: int) -> None:  # no
             _add_asset(state, change)
         case c.AssetVersion():
             _add_version(state, change, index, at)
+        case c.AssetDigests():
+            _set_digests(state, change)
         case c.GrantAdd():
             _add_grant(state, change, index, at)
         case c.GrantEnd():
@@ -279,6 +282,19 @@ def _add_version(state: State, change: c.AssetVersion, index: int, at: int) -> N
     state.put_version(Version(change.asset, change.number, change.shards, at, index, change.mark_key))
 
 
+def _set_digests(state: State, change: c.AssetDigests) -> None:
+    version = state.versions.get((change.asset, change.number))
+    if version is None:
+        raise Invalid("number", f"{change.asset} has no version {change.number}")
+    known = {shard.path: shard for shard in version.shards}
+    for path, digest in change.digests.items():
+        check_digest(f"digests[{path}]", digest)
+        if path not in known or known[path].upstream is None or known[path].digest:
+            raise Invalid(f"digests[{path}]", "is no adopted shard whose digest is unknown")
+    shards = tuple(replace(shard, digest=change.digests.get(shard.path, shard.digest)) for shard in version.shards)
+    state.change_version(replace(version, shards=shards))
+
+
 def _check_shards(change: c.AssetVersion) -> None:
     paths: set[str] = set()
     total = 0
@@ -288,7 +304,11 @@ def _check_shards(change: c.AssetVersion) -> None:
         if shard.path in paths:
             raise Invalid(f"{where}.path", f"{shard.path} stands there twice")
         paths.add(shard.path)
-        check_digest(f"{where}.digest", shard.digest)
+        if shard.upstream is None:
+            check_digest(f"{where}.digest", shard.digest)
+        else:
+            check_text(f"{where}.upstream.url", shard.upstream.url, most=MAX_URL)
+            check_text(f"{where}.upstream.etag", shard.upstream.etag)
         for name, count in (("source_length", shard.source_length), ("length", shard.length), ("records", shard.records)):
             check_count(f"{where}.{name}", count)
         check_text(f"{where}.content_type", shard.content_type)

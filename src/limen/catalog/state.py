@@ -206,6 +206,12 @@ class State:
         self.newest.put(version.asset, version.number)
         self.shards.put(version.asset, {shard.path: shard for shard in version.shards})
 
+    def change_version(self, version: Version) -> None:
+        """Write a version that is there already with what is known of it now."""
+        self.versions.put((version.asset, version.number), version)
+        if self.newest.get(version.asset) == version.number:
+            self.shards.put(version.asset, {shard.path: shard for shard in version.shards})
+
     def put_grant(self, grant: Grant) -> None:
         """Write a new grant, and the holder's first place among all who were ever granted."""
         self.grants.put(grant.id, grant)

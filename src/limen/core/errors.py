@@ -138,6 +138,24 @@ class LedgerUnavailable(LimenError):
         self.next_step = next_step
 
 
+class UpstreamChanged(Conflict):
+    """An adopted object is no longer what was adopted: changed, replaced or gone. Nothing of the new one is ever served."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__("the object has changed where it rests since it was registered, so it isn't served; ask its owner")
+        self.url = url
+        self.args = (f"{url} is not what was adopted: it changed, or has gone",)
+
+
+class UpstreamUnavailable(LimenError):
+    """The place where an adopted object rests can't be reached, is too slow, or does not keep its word about lengths."""
+
+    def __init__(self, why: str, *, next_step: str = "") -> None:
+        super().__init__(why)
+        self.reason = "the place where this object rests did not deliver it; try again shortly"
+        self.next_step = next_step
+
+
 class TamperDetected(LimenError):
     """Stored bytes differ from what was signed or digested. `index` is the first bad entry, or -1 if it is not an entry.
 

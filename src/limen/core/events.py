@@ -49,6 +49,7 @@ KINDS: Final = frozenset(
         "agreement.add",
         "asset.add",
         "asset.version",
+        "asset.digests",  # what adopted objects held when they were first read whole
         "grant.add",
         "grant.end",
         "session.start",
@@ -60,6 +61,7 @@ KINDS: Final = frozenset(
         "hold.lift",
         "erasure",  # a person's key, identity and side records are destroyed
         "key.commit",  # a mark key's commitment and the slot manifest's root, before the first serve
+        "upstream.changed",  # an adopted object is not what was adopted any more: it is refused from now on
         # examinations
         "trace.sample",  # a leaked sample's digest, before it is scored
         "trace.result",

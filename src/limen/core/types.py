@@ -125,8 +125,21 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where an adopted shard's bytes rest: one object, and what that place said of it when it was adopted.
+
+    `url` is `s3://BUCKET/KEY` or `file:///PATH`; `etag` is as the place writes it.
+    """
+
+    url: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
 class Shard:
     """One object of an asset version: `path` below the asset, plain bytes by digest, and its prepared form if marked.
+
+    `upstream` says where the bytes of an adopted shard rest; its `digest` is empty until they were first read whole.
 
     `prepared` names a directory of prepared segments in the store (see `marks.prepare`); None means unmarked, and
     `unmarked_why` is the sentence that everyone is shown. `length` is the served length, the same for every recipient;
@@ -134,13 +147,14 @@ class Shard:
     """
 
     path: str
-    digest: str  # sha256 hex of the registered bytes
+    digest: str  # sha256 hex of the registered bytes; empty if nobody has read them yet
     source_length: int
     length: int
     content_type: str
     prepared: str | None = None
     unmarked_why: str = ""
     records: int = 0
+    upstream: Upstream | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,6 +248,24 @@ class PlainCopy(Copy):
         return (found.start, found.end) if found else (np.zeros(0, dtype=np.int64),) * 2
 
 
+@dataclass(frozen=True)
+class AdoptedCopy(Copy):
+    """What everyone is served of an object that rests elsewhere: its length is known, its bytes are not here."""
+
+    length: int
+    etag: str
+    content_type: str
+    crc64nvme: str = ""
+
+    def read(self, start: int, end: int, chunk: int = CHUNK) -> Iterator[memoryview]:
+        """Never: the bytes come from where they rest (`limen.store.upstream`)."""
+        raise RuntimeError(f"bytes [{start}, {end}) of an adopted object are not here, in chunks of {chunk} or otherwise")
+
+    def records(self, start: int, end: int) -> NDArray[np.int64]:
+        """The object is one record: nobody here knows where the next begins."""
+        return np.zeros(int(start < min(end, self.length)), dtype=np.int64)
+
+
 def copy_of(
     prepared: Prepared,
     recipient: Recipient,

@@ -46,6 +46,7 @@ def every_change(a_shard):
         c.AgreementAdd(id="a-1", vendor="quillwork", digest="ab" * 32, valid_from=1, valid_until=2),
         c.AssetAdd(id="sft", project="orchid", asset_class="core", tier="open", description="reason private"),
         c.AssetVersion(asset="sft", number=1, shards=(a_shard(), a_shard("b")), mark_key="k"),
+        c.AssetDigests(asset="sft", number=1, digests={"a": "0" * 64}),
         c.GrantAdd(
             id="g-1", holder="quillwork/q77", project="orchid", assets=("b", "a"), actions=(Action.READ, Action.HEAD),
             granted_by="lab/mira", not_before=1, expires_at=2,
@@ -104,7 +105,8 @@ def test_whoever_stands_in_a_change_seals_it(a_shard):
     assert sealed["person.add"] == sealed["grant.add"] == sealed["grant.end"] == sealed["workload.add"] == "quillwork/q77"
     assert sealed["hold.set"] == sealed["hold.lift"] == "quillwork/q77"
     assert {kind for kind, who in sealed.items() if who is None} == {
-        "vendor.add", "project.add", "class.add", "tier.set", "agreement.add", "asset.add", "asset.version", "erasure",
+        "vendor.add", "project.add", "class.add", "tier.set", "agreement.add", "asset.add", "asset.version", "asset.digests",
+        "erasure",
     }  # fmt: skip
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as replace_shard
+
 import pytest
 from msgspec.structs import replace
 
 from limen.catalog import changes as c
 from limen.catalog import rules
 from limen.core.errors import Conflict, Denied, Invalid
-from limen.core.types import Action
+from limen.core.types import Action, Shard, Upstream
 
 T0 = 1_775_000_000
 YEAR = 365 * 86_400
@@ -299,3 +301,32 @@ def test_versions_count_up_and_a_drop_box_has_none(lab, a_shard):
     lab.add(c.AssetVersion(asset="orchid-sft", shards=(a_shard(),)))
     lab.add(c.AssetVersion(asset="orchid-sft", shards=(a_shard(prepared="p", unmarked_why=""),), mark_key="k-1"))
     assert [v.number for v in lab.snapshot.versions("orchid-sft")] == [1, 2]
+
+
+def adopted(path="a", **more):
+    return Shard(
+        path=path, digest="", source_length=1, length=1, content_type="text/plain", unmarked_why="adopted",
+        upstream=Upstream(f"s3://research/{path}", '"1"'), **more,
+    )  # fmt: skip
+
+
+def test_only_an_adopted_shard_may_have_no_digest_and_it_gets_one_once(lab):
+    with pytest.raises(Invalid, match="SHA-256"):
+        lab.add(c.AssetVersion(asset="orchid-sft", shards=(replace_shard(adopted(), upstream=None),)))
+    lab.add(c.AssetVersion(asset="orchid-sft", shards=(adopted("a"), adopted("b"))))
+    number = lab.snapshot.version("orchid-sft").number
+    lab.add(c.AssetDigests(asset="orchid-sft", number=number, digests={"a": "1" * 64}))
+    assert [shard.digest for shard in lab.snapshot.version("orchid-sft").shards] == ["1" * 64, ""]
+    for digests in ({"a": "2" * 64}, {"c": "2" * 64}, {"b": "short"}):
+        with pytest.raises(Invalid, match="digests"):
+            lab.add(c.AssetDigests(asset="orchid-sft", number=number, digests=digests))
+    with pytest.raises(Invalid, match="no version"):
+        lab.add(c.AssetDigests(asset="orchid-sft", number=number + 1, digests={"a": "2" * 64}))
+    assert [shard.digest for shard in lab.snapshot.version("orchid-sft").shards] == ["1" * 64, ""]
+
+
+def test_an_entry_commits_to_where_adopted_shards_rest_and_what_they_were():
+    here = c.shards_digest((adopted(),))
+    elsewhere = replace_shard(adopted(), upstream=Upstream("s3://another/a", '"1"'))
+    changed = replace_shard(adopted(), upstream=Upstream("s3://research/a", '"2"'))
+    assert len({here, c.shards_digest((elsewhere,)), c.shards_digest((changed,))}) == 3

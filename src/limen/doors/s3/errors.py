@@ -94,6 +94,7 @@ TABLE: Final[dict[type[core.LimenError], Row]] = {
     NoSuchUpload: Row("NoSuchUpload", 404, "not-found", "The upload does not exist, is over, or is not yours."),
     core.Conflict: Row("OperationAborted", 409, "conflict"),
     BucketOwned: Row("BucketAlreadyOwnedByYou", 409, "conflict"),
+    core.UpstreamChanged: Row("OperationAborted", 409, "changed"),
     core.PreconditionFailed: Row("PreconditionFailed", 412, "condition"),
     # what was asked
     core.Invalid: Row("InvalidArgument", 400, "invalid"),
@@ -112,6 +113,7 @@ TABLE: Final[dict[type[core.LimenError], Row]] = {
     core.Unsupported: Row("NotImplemented", 501, "unsupported"),
     MethodNotAllowed: Row("MethodNotAllowed", 405, "unsupported"),
     # whether we can
+    core.UpstreamUnavailable: Row("ServiceUnavailable", 503, "upstream"),
     core.LedgerUnavailable: Row("ServiceUnavailable", 503, "ledger"),
     core.TamperDetected: Row("InternalError", 500, "tamper"),
 }

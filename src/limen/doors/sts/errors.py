@@ -67,6 +67,7 @@ TABLE: Final[dict[type[core.LimenError], Row]] = {
     core.PreconditionFailed: Row("ValidationError", 400),
     # whether we can
     core.LedgerUnavailable: Row("ServiceUnavailable", 503, "Receiver"),
+    core.UpstreamUnavailable: Row("ServiceUnavailable", 503, "Receiver"),  # no bytes go through here; the table is whole
     core.TamperDetected: Row("InternalFailure", 500, "Receiver"),
 }
 

@@ -46,7 +46,7 @@ def test_a_table_that_lacks_a_row_is_noticed():
 def test_only_what_is_not_the_callers_fault_is_a_500_or_503():
     faults = {kind for kind, row in errors.TABLE.items() if row.status in (500, 503)}
 
-    assert faults == {core.LedgerUnavailable, core.TamperDetected}
+    assert faults == {core.LedgerUnavailable, core.UpstreamUnavailable, core.TamperDetected}
 
 
 @pytest.mark.parametrize(
