@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab import papers, places
-from lab.cast import CLONED_BY, SECRETS, Size, aws_actors, intake_actors
+from lab import logs, papers, places
+from lab.cast import CLONED_BY, DEPLOY_KEY, SECRETS, Size, aws_actors
 from lab.past import Past
 
 if TYPE_CHECKING:
@@ -37,20 +37,34 @@ def build(root: Path, size: Size = SMALL, *, seed: int = 1) -> Lab:
     root.mkdir(parents=True, exist_ok=True)
     past = Past(size, seed, root)
     truth = past.happen()
-    places.repositories(root)
+    places.repositories(root, truth.end)
     papers.write(root, past.people)
     _keys(past, truth)
+    truth.narrow = papers.narrow(past.people, truth.used)
     return Lab(root, past, truth)
 
 
 def _keys(past: Past, truth: Truth) -> None:
-    """Which keys touched each vendor's path: planted in what they cloned, used by them, or read by them."""
+    """Which keys touched each vendor's path: planted in what they cloned, used by them, or read by them.
+
+    (repository, path) of a planted one; else ("", the name that a log gives it). Server access logs name no keys.
+    """
     reached = {**CLONED_BY, "marlow-sync": "marlow"}
     for key in places.planted():
-        vendor = reached.get(key.repository)
-        (truth.keys[vendor] if vendor else truth.never_touched).add((key.repository, key.path))
-    for actor in (*aws_actors(past.people), *intake_actors(past.people)):
+        vendor = "" if key.path.startswith("late/") else reached.get(key.repository, "")
+        _put(truth, vendor, key.repository, key.path)
+    for actor in aws_actors(past.people):
         if actor.vendor:
-            (truth.never_touched if actor.who in past.idle else truth.keys[actor.vendor]).add(("access key", actor.key))
+            _put(truth, "" if actor.who in past.idle else actor.vendor, "", actor.key)
     for path, vendor in SECRETS.items():
-        (truth.keys[vendor] if vendor else truth.never_touched).add(("vault", f"vault:{path}"))
+        _put(truth, vendor, "", f"vault:{path}")
+    for vendor in CLONED_BY.values():
+        for person in past.people[vendor]:
+            taker = "" if person in past.idle else vendor
+            _put(truth, taker, "", logs.token_of(logs.github_name(person)))
+            _put(truth, taker, "", logs.accessor_of(person))
+    _put(truth, "marlow", "", DEPLOY_KEY)
+
+
+def _put(truth: Truth, vendor: str, *key: str) -> None:
+    (truth.keys[vendor] if vendor else truth.never_touched).add((key[0], key[1]))

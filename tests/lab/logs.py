@@ -237,10 +237,15 @@ def audit_event(at: int, actor: str, action: str, repository: str, number: int) 
         value |= {"deploy_key_fingerprint": DEPLOY_KEY, "programmatic_access_type": "Deploy key"}
     elif action.startswith("git."):
         value |= {
-            "hashed_token": base64.b64encode(drawn("token", actor)).decode(),
+            "hashed_token": token_of(actor),
             "programmatic_access_type": "Fine-grained personal access token",
         }
     return json.dumps(value, separators=(",", ":")) + "\n"
+
+
+def token_of(login: str) -> str:
+    """The hash of somebody's access token, as GitHub logs it."""
+    return base64.b64encode(drawn("token", login)).decode()
 
 
 def github_name(who: str) -> str:
@@ -251,6 +256,11 @@ def github_name(who: str) -> str:
 # --- Vault
 
 
+def accessor_of(person: str) -> str:
+    """The accessor of somebody's Vault token, as the audit device hashes it."""
+    return "hmac-sha256:" + drawn("accessor", person).hex()
+
+
 def vault_lines(at: int, person: str, path: str, number: int, *, ok: bool) -> str:
     """A request and its response."""
     told = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{number % 1_000_000:06d}Z"
@@ -258,7 +268,7 @@ def vault_lines(at: int, person: str, path: str, number: int, *, ok: bool) -> st
     token = "hmac-sha256:" + drawn("vault", person).hex()
     auth = {
         "client_token": token,
-        "accessor": "hmac-sha256:" + drawn("accessor", person).hex(),
+        "accessor": accessor_of(person),
         "display_name": f"oidc-{handle}",
         "policies": ["default", vendor],
         "token_policies": ["default", vendor],

@@ -19,6 +19,7 @@ from lab.cast import (
     REPOSITORIES,
     SHARED,
     TRAINER,
+    UNMAPPED,
     VENDOR_ONLY,
     entity,
 )
@@ -139,11 +140,45 @@ def _collaborator(login: str, role: str) -> dict[str, Any]:
     return {"login": login, "id": 1, "type": "User", "permissions": {p: i < reach for i, p in enumerate(may)}, "role_name": role}
 
 
+LISTS = {"quill-annotator", SHARED}  # whose policies allow to list a bucket; those of tessel's people do, too
+
+
+def narrow(people: dict[str, list[str]], used: dict[str, set[tuple[str, str]]]) -> dict[str, set[tuple[str, str]]]:
+    """By principal of a vendor, the narrowest scope that loses nothing: IAM actions with patterns, or rights in repositories.
+
+    Of all that the papers grant: what no paper grants, no proposal may add.
+    """
+    found: dict[str, set[tuple[str, str]]] = {}
+    for principal in policies(people):
+        scope = found[principal] = set()
+        lists = principal.rpartition("/")[2] in LISTS or "/tessel-" in principal
+        for action, resource in used.get(principal, ()):
+            bucket, _, key = resource.removeprefix("s3://").partition("/")
+            if action in {"read", "head"}:
+                scope.add(("s3:GetObject", f"arn:aws:s3:::{bucket}/{key.partition('/')[0]}/*"))
+            elif action == "list" and lists:
+                scope.add(("s3:ListBucket", f"arn:aws:s3:::{bucket}"))
+    for vendor in CLONED_BY.values():
+        for person in people[vendor]:
+            principal = f"github:{logs.github_name(person)}"
+            did = used.get(principal, set())
+            rights = {
+                repository: {action for action, where in did if where.endswith(f"/{repository}")} for repository in CLONED_BY
+            }
+            found[principal.lower()] = {
+                (f"{ORG}/{repository}", "push" if "push" in actions else "pull")
+                for repository, actions in rights.items()
+                if actions
+            }
+    return found
+
+
 def write(folder: Path, people: dict[str, list[str]]) -> None:
     """All of it as files."""
     (folder / "who.toml").write_text(who_toml(people))
     (folder / "catalog.json").write_text(json.dumps(catalog(people), indent=1))
-    for principal, document in policies(people).items():
+    unmapped = {f"{ROLE}/{UNMAPPED}": _policy(["s3:GetObject"], ["*"])}
+    for principal, document in {**policies(people), **unmapped}.items():
         path = folder / "iam" / f"{principal.rpartition('/')[2]}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(document, indent=1))

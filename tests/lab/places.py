@@ -1,7 +1,7 @@
 """Where the lab's things lie: repositories with keys planted in their history, and buckets.
 
 Every key is made here, from its name: nothing that looks like one is in this repository. Some keys are on no branch's
-tip any more; those of `infra` and of Vault's root path no vendor ever touched.
+tip any more; those of `infra` no vendor ever touched, nor the one that was committed after everything else had happened.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def planted() -> list[Planted]:
             "old/upload.sh",
             f"export HF_TOKEN=hf_{_letters('helio-eval', 34, string.ascii_letters)}\n",
         ),
+        Planted("stripe", "helio-eval", "late/billing.env", f"STRIPE=sk_live_{_letters('late', 24)}\n"),
         Planted("huggingface", "marlow-sync", "sync.env", f"HF_TOKEN=hf_{_letters('marlow-sync', 34, string.ascii_letters)}\n"),
         Planted("stripe", "infra", "billing.env", f"STRIPE=sk_live_{_letters('infra', 24)}\n"),
         Planted("aws", "infra", "root/.env", _aws("infra")),
@@ -76,8 +77,11 @@ def _slack(name: str) -> str:
     return f"xoxb-{_letters(name, 12, string.digits)}-{_letters(name + 'b', 12, string.digits)}-{_letters(name, 24)}"
 
 
-def repositories(root: Path) -> None:
-    """Write each as `repos/ORG/NAME.git`: a first commit with the keys, one that deletes some, a branch that was left."""
+def repositories(root: Path, end: int) -> None:
+    """Write each as `repos/ORG/NAME.git`: a first commit with the keys, one that deletes some, a branch that was left.
+
+    `end`: when the logs end; a key below `late/` comes a day later.
+    """
     keys = planted()
     for name in sorted({key.repository for key in keys}):
         path = root / "repos" / ORG / f"{name}.git"
@@ -87,10 +91,13 @@ def repositories(root: Path) -> None:
         subprocess.run(["git", "-C", str(path), "remote", "add", "origin", origin], check=True)
         mine = [key for key in keys if key.repository == name]
         left = [key for key in mine if key.path.startswith("old/")]
-        here = [key for key in mine if key not in left]
+        late = [key for key in mine if key.path.startswith("late/")]
+        here = [key for key in mine if key not in (*left, *late)]
         stream = _commit("main", 1, {**{k.path: k.text for k in here}, "README.md": f"# {name}\n", "run.py": _code(name)})
         stream += _commit("old-upload", 2, {k.path: k.text for k in left} or {"notes.txt": "left\n"}, onto=1)
         stream += _commit("main", 3, {here[0].path: None, "run.py": _code(name) + "\nmain()\n"}, onto=1)
+        if late:
+            stream += _commit("main", 4, {k.path: k.text for k in late}, onto=3, at=end + 86_400)
         subprocess.run(["git", "-C", str(path), "fast-import", "--quiet"], input=stream.encode(), check=True)
 
 
@@ -98,9 +105,9 @@ def _code(name: str) -> str:
     return f'"""Tools of {name}."""\n\n\ndef main():\n    print("{name}")\n'
 
 
-def _commit(branch: str, mark: int, changes: dict[str, str | None], *, onto: int | None = None) -> str:
+def _commit(branch: str, mark: int, changes: dict[str, str | None], *, onto: int | None = None, at: int = 0) -> str:
     """One commit for `git fast-import`."""
-    when = f"Mira <mira@aurelia.example> {BEFORE + mark * 3600} +0000"
+    when = f"Mira <mira@aurelia.example> {at or BEFORE + mark * 3600} +0000"
     lines = [f"commit refs/heads/{branch}", f"mark :{mark}", f"author {when}", f"committer {when}", f"data 7\nchange{mark}"]
     if onto is not None:
         lines.append(f"from :{onto}")

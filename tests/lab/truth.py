@@ -69,7 +69,7 @@ class Truth:
     `seen`: (source, who, principal, session, place) -> what. `windowed`: the same for the window `asked`, widened by the `skew`.
     `lost`: what happened and no log holds. `kept`: how many events each source's log holds. `dark`: (source, scope) -> times
     that the log can't speak of, half-open. `keys`: by vendor, (where, which) of each that touched its path; `never_touched`:
-    the others. `used`: by principal, what it did and to what: no narrower scope may lose any of it.
+    the others. `used`: by principal, what it did and to what. `narrow`: by principal of a vendor, what its narrowest scope is.
     """
 
     start: int
@@ -84,6 +84,7 @@ class Truth:
     keys: dict[str, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
     never_touched: set[tuple[str, str]] = field(default_factory=set)
     used: dict[str, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
+    narrow: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
 
     def saw(
         self, source: str, at: int, who: tuple[str, str, str], action: str, place: str, resource: str, length: int, *, ok: bool
