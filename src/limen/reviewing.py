@@ -6,13 +6,17 @@ As in `verbs`: one coroutine a verb, JSON values in and out; long readings run i
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from limen.response import observed
+from limen.observe.globs import literal
+from limen.response import audit, granted, observed
+from limen.response.granted import Papers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from limen.observe.who import Who
     from limen.server import Gateway
 
     Verb = Callable[[Gateway, dict[str, Any], str], Awaitable[Any]]
@@ -53,7 +57,40 @@ async def observed_part(gateway: Gateway, args: dict[str, Any]) -> dict[str, Any
     return {**part, "who": {"digest": who.digest, "entry": entry}, "unknown": [*unknown, *part["unknown"]]}
 
 
+async def access_audit(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """What a vendor's principals may do, what they did of it, and the narrower scope."""
+    del by
+    custody = gateway.custody
+    custody.windows.close_all()  # so that what is under way is in the report
+    await custody.ledger.flush()
+    now_us = custody.clock.story_us() or custody.clock.now_us()
+    question = audit.Question(args["vendor"], args.get("since_us"), now_us, args.get("keep_s", audit.KEEP_S))
+    return await asyncio.to_thread(_audited, gateway, args, question)
+
+
+def _audited(gateway: Gateway, args: dict[str, Any], question: audit.Question) -> dict[str, Any]:
+    custody, who, depot = gateway.custody, gateway.who.current(), gateway.observing.depot
+    entry, unknown = gateway.who.said(who)
+    papers = _papers(gateway, who, args)
+    auditor = audit.Audit(custody.catalog.snapshot, depot, who, papers, pseudonym=custody.catalog.pseudonym)
+    head = custody.ledger.head()
+    report = auditor.report(question, custody.ledger.entries(0, head.size), head)
+    return {**report, "who": {"digest": who.digest, "entry": entry}, "unknown": [*unknown, *report["unknown"]]}
+
+
+def _papers(gateway: Gateway, who: Who, args: dict[str, Any]) -> Papers:
+    """The documents that were given, read for every principal known from the mapping or from a log."""
+    iam, collaborators = (Path(args[name]) if args.get(name) else None for name in ("iam_policies", "github_collaborators"))
+    if iam is None and collaborators is None:
+        return Papers()
+    names = {rule.principal for rule in who.rules if literal(rule.principal)}
+    if gateway.observing.depot.imports():
+        names |= set(gateway.observing.depot.ask("SELECT DISTINCT principal FROM observation").column(0).to_pylist())
+    return granted.read(iam, collaborators, principals=names)
+
+
 VERBS: Final[dict[str, Verb]] = {
     "who.set": who_set,
     "who.show": who_show,
+    "access.audit": access_audit,
 }

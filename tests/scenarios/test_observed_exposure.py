@@ -2,63 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 from collections import defaultdict
 from datetime import UTC, datetime
 
 import pytest
 
+from desk import SOURCES, Desk
 from lab.build import SMALL, build
 from lab.truth import Seen
-from limen import cli
 from limen.core.intervals import Intervals
 from limen.response import observed
 
 US = 1_000_000
-KINDS = {"trail-eu": ("cloudtrail", "trail", "s3://orchid-data", "s3://helio-data", "s3://aurelia-core")}
 VENDORS = ("quillwork", "tessel", "marlow")
-
-
-class Desk:
-    """A data directory, and commands on it in this process."""
-
-    def __init__(self, root, capture):
-        self.data, self._capture = root, capture
-
-    def run(self, *words):
-        with self._capture() as told:
-            code = 0
-            try:
-                cli.main([*map(str, words), "--data", str(self.data)])
-            except SystemExit as e:
-                code = int(e.code or 0)
-        assert code in {0, 6}, told.err
-        return told.out
-
-    def ask(self, *words):
-        return json.loads(self.run(*words, "--json"))
-
-
-class Told:
-    """What a command wrote."""
-
-    out = err = ""
-
-
-@pytest.fixture(scope="module")
-def told():
-    """Standard output and error of a command, for a fixture of the whole module."""
-
-    @contextlib.contextmanager
-    def capture():
-        told, out, err = Told(), io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            yield told
-            told.out, told.err = out.getvalue(), err.getvalue()
-
-    return capture
 
 
 @pytest.fixture(scope="module")
@@ -67,27 +23,18 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def desk(lab, tmp_path_factory, told):
-    """The lab's logs imported, and its mapping set."""
-    desk = Desk(tmp_path_factory.mktemp("desk") / "data", told)
-    with told():
-        cli.main(["init", str(desk.data), "--dev"])
-    desk.run("import", lab.root / "catalog.json")
-    for source, (kind, folder, *scopes) in KINDS.items():
-        words = [word for scope in scopes for word in ("--scope", scope)]
-        skew = ("--skew", lab.truth.skew[source]) if source in lab.truth.skew else ()
-        desk.run("observe", "import", kind, lab.root / folder, "--source", source, *words, *skew)
-    desk.run("who", "set", lab.root / "who.toml")
-    return desk
+def desk(lab, tmp_path_factory):
+    return Desk.of(lab, tmp_path_factory.mktemp("desk") / "data")
 
 
 def expected(seen, about):
     """Place by place, what the truth says of those whom a report is about."""
     found = defaultdict(Seen)
     for (source, who, principal, _, place), what in seen.items():
-        if source not in KINDS or not about(who):
+        if source not in SOURCES or not about(who):
             continue
         container = "/".join(place.split("/")[:3]) if place.startswith("s3://") else place
+        container = "vault:kv" if place.startswith("vault:kv/") else container
         row = found[principal if who == "?" else who, container]
         row.objects |= what.objects
         for name in ("reads", "bytes", "denied", "looks", "writes"):
@@ -126,7 +73,7 @@ def test_a_vendors_rows_are_the_truth_and_unknown_principals_stand_beside_them(l
 
     assert shown(part["rows"], put_down_to) == expected(lab.truth.seen, lambda who: vendor in vendors_of(who))
     assert shown(part["unknown_principals"], lambda row: row["principal"]) == expected(lab.truth.seen, lambda who: who == "?")
-    assert part["observations"] == sum(lab.truth.kept[source] for source in KINDS)
+    assert part["observations"] == sum(lab.truth.kept[source] for source in SOURCES)
 
 
 def test_every_observation_is_somebodys_the_labs_or_unknown(desk):

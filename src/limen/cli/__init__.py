@@ -31,7 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "grant": ("limen.cli.catalog", "who may do what to which asset, until when"),
     "tier": ("limen.cli.catalog", "sensitivity tiers and their floors"),
     "session": ("limen.cli.catalog", "sessions in force; end one"),
-    "access": ("limen.cli.access", "explain: which rule decides"),
+    "access": ("limen.cli.access", "explain which rule decides; audit what is granted against what is used"),
     "serve": ("limen.cli.serve", "serve the doors"),
     "pause": ("limen.cli.pause", "cut off a vendor, project, person or session, now"),
     "resume": ("limen.cli.pause", "lift a pause"),

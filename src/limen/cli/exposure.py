@@ -29,8 +29,8 @@ def exposure(
     """Report what was handed over, per asset and per person, record by record; and what other systems' logs say besides."""
     args = {
         "subject": subject,
-        "since_us": _microseconds("--since", since),
-        "until_us": _microseconds("--until", until),
+        "since_us": microseconds("--since", since),
+        "until_us": microseconds("--until", until),
         "session": session.removeprefix("session/") if session else None,
         "objects": objects,
     }
@@ -66,7 +66,8 @@ def _row(asset: dict[str, Any]) -> dict[str, Any]:
     return {"asset": asset["asset"], **counts, "canaries": len(asset["canaries"]), "unit": asset["unit"]}
 
 
-def _microseconds(field: str, text: str | None) -> int | None:
+def microseconds(field: str, text: str | None) -> int | None:
+    """A time as typed, in microseconds since 1970; Invalid names the option."""
     if text is None:
         return None
     try:

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.core.errors import Invalid
-from limen.observe.globs import Globs, head
+from limen.observe.globs import Globs, compiled, head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -128,6 +128,11 @@ class Who:
                 self._seen.clear()
             rules = self._seen[key] = tuple(found)
         return rules
+
+    def reaching(self, principal: str) -> tuple[Attribution, ...]:
+        """Whom a principal may be put down to in some session at some moment: what is granted to it, they may use."""
+        found = (rule.attribution for rule in self.rules if compiled(folded(rule.principal)).fullmatch(folded(principal)))
+        return tuple(dict.fromkeys(found))
 
     def asset_of(self, resource: str) -> str | None:
         """The asset that a resource is a copy of, or None if no rule says so."""
