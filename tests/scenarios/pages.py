@@ -22,6 +22,7 @@ SHAPES = (
     (re.compile(r"\b[A-Za-z0-9+/]{43}="), "HASH"),
     (re.compile(r"(— \S+) [A-Za-z0-9+/=]{80,}"), r"\1 SIGNATURE"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
+    (re.compile(r"\b[0-9a-f]{32}\b"), "FINGERPRINT"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
     (re.compile(r"  +"), "  "),
 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from limen.cli.link import say
+from limen.cli.link import call, say
 from limen.core.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _next(directory: Path, told: Told, who: Path | None) -> None:
     steps = []
     if told.logs and who is None:
         steps.append(f"limen who suggest --toml {data} > who.toml    # read each rule, then: limen who set who.toml {data}")
-    steps += [f"limen exposure vendor/{name} {data}" for name in list(told.vendors)[:1]]
+    steps += [f"limen exposure vendor/{name} {data}" for name in _vendors(directory)[:1]]
     if told.repositories:
         steps.append(f"limen scan {' '.join(map(shlex.quote, told.repositories))} {data}")
     if told.buckets:
@@ -173,3 +173,8 @@ def _next(directory: Path, told: Told, who: Path | None) -> None:
     steps += [f"limen observe gaps {data}"] if told.logs else []
     steps += [f"limen doctor {data}", f"limen serve {data}"]
     say("\nlimen: Next:" + "".join(f"\n  {step}" for step in steps[:3]))
+
+
+def _vendors(directory: Path) -> list[str]:
+    """The vendors that the catalog knows by now."""
+    return [row["vendor"] for row in call(directory, "show", {"what": "vendors"})]

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import obstore
 from obstore.exceptions import BaseError
 
-from limen.config import storage_account
+from limen.config import storage_account, upstream_account
 from limen.core.errors import LimenError, NotFound
 from limen.doctor import clock
 from limen.doctor.lines import broken, ok, unknown, warning
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from limen.config import Config, IssuerTable
     from limen.doctor.lines import Line
+    from limen.objectstore import Account
 
 ASK_S: Final = 5.0
 
@@ -102,7 +103,7 @@ def surveyed(config: Config) -> Iterator[Line]:
     survey = config.survey
     buckets = [*survey.buckets, *(log.place for log in survey.log if log.place.startswith(SCHEME))]
     for where in dict.fromkeys(buckets):
-        yield _bucket(where)
+        yield _bucket(where, storage_account())
     local = [*survey.repositories, *survey.boms, *(log.place for log in survey.log if not log.place.startswith(SCHEME))]
     gone = [path for path in dict.fromkeys(local) if not Path(path).exists()]
     if gone:
@@ -115,11 +116,16 @@ def surveyed(config: Config) -> Iterator[Line]:
         yield unknown("upstreams", says, "limen can't read them yet; keep them where they are")
 
 
-def _bucket(where: str) -> Line:
+def upstreams(config: Config) -> Iterator[Line]:
+    """Whether the places of adopted assets may be listed and read, each with its own keys."""
+    for table in config.upstream:
+        yield _bucket(table.url, upstream_account(table), name=f"LIMEN_{table.account}" if table.account else "AWS")
+
+
+def _bucket(where: str, account: Account | None, *, name: str = "AWS") -> Line:
     """Whether a bucket may be listed and read with the keys of this environment."""
-    account = storage_account()
     if account is None:
-        says = f"{where}: there is no AWS_ACCESS_KEY_ID in this environment to ask it with"
+        says = f"{where}: there is no {name}_ACCESS_KEY_ID in this environment to ask it with"
         return unknown("upstreams", says, "ask with the environment that `limen serve` has")
     bucket, _, prefix = where.removeprefix(SCHEME).partition("/")
     store = opened(bucket, prefix, account, deadline=timedelta(seconds=ASK_S), retries=0)

@@ -50,6 +50,7 @@ def visit(data: Path, ask: Ask) -> Iterator[Line]:
         ("witnesses", lambda: log.witnesses(config, ask, running=status is not None)),
         ("issuers", lambda: far.issuers(config)),
         ("upstreams", lambda: far.second_place(config)),
+        ("upstreams", lambda: far.upstreams(config)),
         ("upstreams", lambda: far.surveyed(config)),
         ("ports", lambda: near.ports(config, running=status is not None)),
         ("keys", lambda: near.keys(data)),

@@ -274,3 +274,17 @@ def test_what_init_was_told_of_is_looked_for(data, doctor, tmp_path, monkeypatch
     assert [state for state, _ in of(found, "upstreams")] == ["cannot say", "ok", "cannot say"]
     (tmp_path / "clone").rmdir()
     assert "warning" in [state for state, _ in of(doctor(), "upstreams")]
+
+
+def test_an_upstream_is_asked_with_its_own_keys(data, doctor, monkeypatch):
+    with Served(issuer_at({})) as served, (data / "limen.toml").open("a") as config:
+        config.write(f'\n[[upstream]]\nurl = "s3://research"\nendpoint = "{served.url}"\naccount = "RESEARCH"\n')
+    [(state, says)] = of(doctor(), "upstreams")
+    assert state == "cannot say"
+    assert "LIMEN_RESEARCH_ACCESS_KEY_ID" in says
+    monkeypatch.setenv("LIMEN_RESEARCH_ACCESS_KEY_ID", "AKIALABLABLABLABLABL")
+    monkeypatch.setenv("LIMEN_RESEARCH_SECRET_ACCESS_KEY", "lab")
+    found = doctor()
+    assert found[0] == 1
+    [(state, says)] = of(found, "upstreams")
+    assert (state, says.startswith("s3://research: ")) == ("broken", True)
