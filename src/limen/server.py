@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import json
 import os
 import signal
@@ -27,7 +28,7 @@ from limen.clock import Clock
 from limen.config import REGION, Config, alert_secrets, storage_account, upstream_account
 from limen.control import ControlSocket
 from limen.core.errors import Invalid, LimenError
-from limen.custody import Custody, Quorum
+from limen.custody import GATEWAY, Custody, Quorum
 from limen.directory import secret, take_lock
 from limen.doors.log.app import LogDoor
 from limen.doors.s3.app import S3Door
@@ -58,6 +59,7 @@ from limen.store.blobs import Blobs
 from limen.store.drops import Drops
 from limen.store.upstream import Opening, Upstreams
 from limen.transport import CuttableProtocol
+from limen.watch.observed import Observed
 from limen.watch.target import check_all
 from limen.watch.watch import Source, Watch
 
@@ -171,7 +173,7 @@ class Gateway:
             retention=Retention(custody, authority, config.ledger.network_days),
             observing=observing,
             who=who,
-            watch=_watch(config, custody),
+            watch=_watch(config, custody, observing),
             verifier=signer.verifier,
             _lock=lock,
         )
@@ -300,8 +302,9 @@ async def _keep_house(gateway: Gateway) -> None:
             await asyncio.to_thread(gateway.standing.keep, now=gateway.custody.clock.now())
 
 
-def _watch(config: Config, custody: Custody) -> Watch:
+def _watch(config: Config, custody: Custody, observing: Observing) -> Watch:
     """The reader of the log. It does not run before `serve` starts it."""
+    key = hmac.digest(custody.catalog.subject_key(GATEWAY).key, b"limen/watch", "sha256")
     return Watch(
         Source(custody.ledger, custody.catalog),
         config.data,
@@ -309,6 +312,7 @@ def _watch(config: Config, custody: Custody) -> Watch:
         rules=config.watch.rules,
         targets=config.alert,
         secrets=alert_secrets(config.alert),
+        observed=Observed(observing.depot, key, config.watch.rules),
         now_us=custody.clock.now_us,
     )
 

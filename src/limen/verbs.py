@@ -320,7 +320,9 @@ async def findings_show(gateway: Gateway, args: dict[str, Any], by: str) -> dict
     """One finding in full, and what became of its deliveries."""
     del by
     found, deliveries = await asyncio.to_thread(gateway.watch.finding, args["finding"])
-    return {**_told(found), "event": json.loads(found.raw), "deliveries": deliveries}
+    told = _told(found)
+    actor = await asyncio.to_thread(gateway.watch.actor, told.get("who", ""))
+    return {**told, "event": json.loads(found.raw), "deliveries": deliveries, **({"actor": actor} if actor else {})}
 
 
 async def findings_replay(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:

@@ -55,6 +55,8 @@ def show(data: Path, finding: str, *, as_json: bool) -> None:
     for name, value in [*more["subject"].items(), *more["figures"].items()]:
         click.echo(f"  {name:<16} {value}")
     click.echo(f"  {'entries':<16} {', '.join(map(str, more['entries']))}")
+    for name, value in answer.get("actor", {}).items():
+        click.echo(f"  {name:<16} {value}")
     for each in answer["deliveries"]:
         done = each["arrived_us"]
         state = f"arrived {_moment(done)}" if done else f"not arrived; {each['last'] or 'not tried yet'}"

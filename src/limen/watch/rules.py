@@ -72,6 +72,11 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     denied_s: Count = DAY_S
     hours_around: Annotated[int, msgspec.Meta(ge=0, le=11)] = 2  # an hour next to a usual one is usual
     network_days: Count = 3  # days on which networks were seen, before one can be new
+    observed_reads: Count = 1000  # in other systems' logs, a day: where they don't tell bytes
+    observed_misses: Count = 100
+    observed_looks: Count = 1000
+    observed_clones: Count = 3  # repositories that somebody cloned for the first time
+    observed_days: Count = 7  # what happened longer before its import is kept, and not sent
     split_s: Count = 600
     split_switches: Annotated[int, msgspec.Meta(ge=2, le=100)] = 3
 

@@ -8,7 +8,7 @@ by name: a crash at any moment loses nothing and repeats nothing.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
+import json
 import threading
 import time
 from dataclasses import dataclass, field
@@ -19,12 +19,14 @@ import structlog
 
 from limen.core import epochs
 from limen.core.errors import Invalid, LimenError, NotFound
+from limen.core.types import Grade
 from limen.formats.merkle import leaf_hash
 from limen.ledger.scribe import open_side, side_ref
 from limen.watch import rules as r
-from limen.watch.book import BOOK, Book, Found
+from limen.watch.book import BOOK, Book
 from limen.watch.courier import Courier
 from limen.watch.fold import Fold, State
+from limen.watch.keeper import Keeper
 from limen.watch.networks import network_of
 from limen.watch.outgoing import Alert, sender
 
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
 
     from limen.catalog.catalog import Catalog
     from limen.ledger.ledger import Ledger
+    from limen.watch.book import Found
     from limen.watch.finding import Finding
+    from limen.watch.observed import Observed
     from limen.watch.target import Target
 
 log = structlog.get_logger("limen")
@@ -44,7 +48,6 @@ AGAIN_S: Final = 5.0
 BATCH: Final = 1024
 BREATH: Final = 64  # entries; then whoever waits for the interpreter may have it
 NOTED_EVERY: Final = 8192
-LATELY_US: Final = r.DAY_US  # what a book made anew sends once more
 NETWORK: Final = "network"
 NOTED_NETWORK: Final = b'"network":'
 
@@ -106,6 +109,7 @@ class Watch:
         rules: r.Rules,
         targets: tuple[Target, ...] = (),
         secrets: Mapping[str, str] | None = None,
+        observed: Observed | None = None,
         now_us: Callable[[], int],
     ) -> None:
         self.path = data / BOOK
@@ -113,6 +117,7 @@ class Watch:
         self.rules = rules
         self.targets = targets
         self._source = source
+        self._observed = observed
         self._now_us = now_us
         self._secrets = secrets = secrets or {}
         self._send = {
@@ -122,19 +127,24 @@ class Watch:
         self._couriers = [
             Courier(target, self._send[target.name], book=self.path, source=self.origin, now_us=now_us) for target in targets
         ]
+        self._keeper = Keeper(self.origin, rules, targets, now_us, self._tell)
         self._fold: Fold | None = None
         self._noted = 0
         self._history = 0  # entries below it were there before the book was
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._forget = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, args=(self._follow_log,), name="watch", daemon=True),
+            threading.Thread(target=self._run, args=(self._follow_imports,), name="watch imports", daemon=True),
+        ]
 
     # --- its thread
 
     def start(self) -> None:
         """Begin to read, and to bring what is found to whom it concerns."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         for courier in self._couriers:
             courier.start()
 
@@ -153,24 +163,65 @@ class Watch:
         self._wake.set()
         for courier in self._couriers:
             courier.stop()
-        if self._thread.ident is not None:
-            self._thread.join()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
         for courier in self._couriers:
             courier.join(courier.target.timeout_s + 1)
 
-    def _run(self) -> None:
+    def _tell(self) -> None:
+        for courier in self._couriers:
+            courier.wake()
+
+    def _run(self, follow: Callable[[Book], None]) -> None:
+        """The root of a thread: what fails is tried again, for nobody else would notice that nobody watches."""
         while not self._stop.is_set():
             try:
                 with Book(self.path) as book:
-                    while not self._stop.is_set():
-                        self._wake.clear()
-                        self.catch_up(book)
-                        self._wake.wait(LOOK_EVERY_S)
-                    self._note(book)
-            except (LimenError, sqlite3.Error, OSError):
+                    follow(book)
+            except Exception:
                 log.exception("the log can't be watched; tried again")
-                self._fold = None
                 self._stop.wait(AGAIN_S)
+            else:
+                return
+
+    def _follow_log(self, book: Book) -> None:
+        try:
+            while not self._stop.is_set():
+                self._wake.clear()
+                self.catch_up(book)
+                self._wake.wait(LOOK_EVERY_S)
+            self._note(book)
+        except BaseException:
+            self._fold = None  # it may have read what was not written down
+            raise
+
+    def _follow_imports(self, book: Book) -> None:
+        while not self._stop.is_set():
+            try:
+                self.judge_imports(book)
+            except Invalid as e:
+                log.warning("imports of other systems' logs are not watched", why=str(e))
+                return
+            self._stop.wait(LOOK_EVERY_S)
+
+    def judge_imports(self, book: Book) -> None:
+        """Judge what was imported from other systems' logs since."""
+        if self._observed is None:
+            return
+        done, digest = book.note("judged"), self.rules.digest()
+        judged, by = json.loads(done) if done else (-1, digest)
+        for entry in self._observed.imports():
+            if self._stop.is_set() or (entry <= judged and by == digest):
+                continue
+            found = self._judged(entry)
+            note = {"judged": json.dumps([entry, digest]).encode()}
+            self._keeper.keep(book, found, note, history=int(book.note("history") or 0))
+
+    def _judged(self, entry: int) -> list[Finding]:
+        [(_, raw)] = self._source.ledger.entries(entry, entry + 1)
+        told = json.loads(raw)
+        return self._observed.judge(entry, int(told.get("story_at", told["at"]))) if self._observed else []
 
     def catch_up(self, book: Book) -> None:
         """Read what was committed since, and write down what it says."""
@@ -189,34 +240,9 @@ class Watch:
                     time.sleep(0)
             fold.state.upto = max(upto, fold.state.upto)
             if found:
-                self._keep(book, found)
+                self._keeper.keep(book, found, self._read_so_far(), history=self._history)
             if fold.state.upto - self._noted >= NOTED_EVERY:
                 self._note(book)
-
-    def _keep(self, book: Book, found: list[Finding]) -> None:
-        now_us, digest = self._now_us(), self.rules.digest()
-        rows, queue = [], []
-        for finding in found:
-            again = finding.entry < self._history
-            uid = finding.uid(self.origin)
-            rows.append(
-                Found(
-                    uid=uid,
-                    entry=finding.entry,
-                    rule=finding.rule,
-                    severity=int(finding.severity),
-                    at_us=finding.at_us,
-                    found_us=now_us,
-                    rules=digest,
-                    again=again,
-                    raw=finding.to_bytes(self.origin, digest),
-                )
-            )
-            if not again or finding.at_us > now_us - LATELY_US:
-                queue += [(uid, target.name) for target in self.targets if finding.severity >= target.severity]
-        if book.keep(rows, self._read_so_far(), queue=queue, now_us=now_us):
-            for courier in self._couriers:
-                courier.wake()
 
     # --- where it was
 
@@ -288,6 +314,11 @@ class Watch:
                 lines.append(line)
             if not place % BREATH:
                 time.sleep(0)
+        for entry in self._observed.imports() if self._observed else ():
+            for finding in self._judged(entry):
+                again[finding.uid(self.origin)] = finding
+                lines.append(finding.to_bytes(self.origin, digest))
+                hashed.update(lines[-1] + b"\n")
         replayed.sha256 = hashed.hexdigest()
         replayed.too_little_past = {**fold.state.cannot_say, **({r.NETWORK: n} if (n := fold.networks.cannot_say) else {})}
         self._compare(replayed, again, fold)
@@ -297,6 +328,7 @@ class Watch:
         with Book(self.path) as book:
             kept = {found.uid: found for found in book.findings()}
             read = self._read(book)
+            judged = json.loads(book.note("judged") or b"[-1, 0]")[0]
         for uid, found in kept.items():
             if found.rules != replayed.rules:
                 replayed.other_rules += 1
@@ -305,14 +337,21 @@ class Watch:
                 replayed.same += same
                 if not same:
                     replayed.different.append(uid)
-            elif self._blind(fold, found.rule, found.at_us):
+            elif self._blind(fold, found.rule, found.at_us) or self._is_gone(found):
                 replayed.cannot_say.append(uid)
             else:
                 replayed.missing.append(uid)
         for uid, finding in again.items():
-            if uid not in kept and finding.entry < read:
+            upto = judged + 1 if finding.grade is Grade.OBSERVED else read
+            if uid not in kept and finding.entry < upto:
                 blind = self._blind(fold, finding.rule, finding.at_us)
                 (replayed.cannot_say if blind else replayed.new).append(uid)
+
+    def _is_gone(self, found: Found) -> bool:
+        """Whether a finding is about an import that is not here any more."""
+        if json.loads(found.raw or b"{}").get("unmapped", {}).get("grade") != Grade.OBSERVED:
+            return False
+        return self._observed is None or found.entry not in self._observed.imports()
 
     def _blind(self, fold: Fold, rule: str, at_us: int) -> bool:
         """Whether a finding rests on detail that may be gone."""
@@ -338,6 +377,10 @@ class Watch:
             if not some:
                 raise NotFound(f"a finding {uid}")
             return some[0], book.deliveries(some[0].uid)
+
+    def actor(self, digest: str) -> dict[str, str]:
+        """Whom a finding about other systems' logs means; empty if it means nobody there, or no import tells any more."""
+        return self._observed.actor(digest) if self._observed and digest.startswith("o-") else {}
 
     def test(self, name: str, *, id_: str) -> None:
         """Send one event that is marked as a test, now, past the book. NotFound, Invalid, or Undelivered says why not."""
