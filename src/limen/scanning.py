@@ -77,8 +77,10 @@ def content(data: Path, rows: Iterable[dict[str, Any]]) -> Content:
         try:
             found.append(governed.Shard(digest, media, blobs.path(digest), tuple(some)))
         except NotFound:
-            asset, version, path = some[0]
-            missing.append(f"{asset}@{version}/{path} was not compared: its bytes do not rest in this data directory")
+            missing += [
+                f"{asset}@{number}/{path} was not compared: its bytes do not rest in this data directory"
+                for asset, number, path in some
+            ]
     return Content(tuple(found), tuple(missing))
 
 

@@ -29,10 +29,10 @@ class Blobs:
         self.staging.mkdir(exist_ok=True)
 
     def path(self, digest: str) -> Path:
-        """Where a blob rests; NotFound if it is not there."""
+        """Where a blob rests; NotFound if it is not there, or has no digest because nobody has read it yet."""
         path = self._path(digest)
-        if not path.exists():
-            raise NotFound(f"blob {digest}")
+        if not digest or not path.exists():
+            raise NotFound(f"blob {digest or 'without a digest'}")
         return path
 
     def put(self, chunks: Iterable[bytes]) -> tuple[str, int]:

@@ -7,9 +7,10 @@ import os
 
 import pytest
 
-from limen.core.errors import Invalid, UpstreamChanged, UpstreamUnavailable
+from limen.core.errors import Invalid, NotFound, UpstreamChanged, UpstreamUnavailable
 from limen.core.types import Upstream
 from limen.store import upstream
+from limen.store.blobs import Blobs
 from limen.store.upstream import CHUNK, Opening, Upstreams
 
 
@@ -87,6 +88,11 @@ def test_a_url_of_no_kind_and_a_bucket_without_keys_are_refused_in_words():
         Upstreams().seen("https://example.com/a")
     with pytest.raises(UpstreamUnavailable, match="needs keys"):
         Upstreams([Opening("s3://research", None)]).seen("s3://research/sft")
+
+
+def test_bytes_without_a_digest_are_no_blob(tmp_path):
+    with pytest.raises(NotFound, match="without a digest"):
+        Blobs(tmp_path).path("")
 
 
 def test_a_directory_that_is_gone_is_unavailable(tmp_path):
