@@ -26,9 +26,9 @@ from limen.core.errors import Conflict, Invalid, LimenError, NotFound, TamperDet
 from limen.db.copying import copy_database
 from limen.formats.note import Verifier
 from limen.ledger.ledger import PUBLISHED
+from limen.ledger.repair.fsck import stored_head
 from limen.ledger.rollback.evidence import Evidence, contradiction, roots
 from limen.ledger.rollback.guard import UNFINISHED, sync_directory, write_durably
-from limen.ledger.sequencer import check_head
 from limen.ledger.stored import DATABASE, look
 from limen.standing import NOTE
 from limen.verify.published import Published
@@ -87,7 +87,7 @@ def make(config: Config, target: Path, *, with_keys: bool, now: int) -> Backup:
             owning.enter_context(directory.owned(data))
         for name in ORDER:
             copy_database(data / name, target / name)
-    backup = Backup(target, _head(target / DATABASE, verifier).checkpoint, verifier.vkey, with_keys)
+    backup = Backup(target, stored_head(target / DATABASE, verifier).checkpoint, verifier.vkey, with_keys)
     try:
         _copy_files(config, backup)
         _verified(target / DATABASE, verifier)
@@ -258,22 +258,10 @@ def _put_back(source: Path, staged: Path, files: dict[str, tuple[str, int]]) -> 
             raise TamperDetected(f"{name} of the backup is not what its manifest says; nothing was restored")
 
 
-def _head(database: Path, verifier: Verifier) -> Head:
-    head = look(database.parent, verifier.name).head()
-    if head is None:
-        raise NotFound(f"a log in {database}")
-    check_head(head, verifier)
-    return head
-
-
 def _verified(database: Path, verifier: Verifier) -> Head:
     """The head of a database whose every entry was hashed and makes its root, under the log's signature."""
-    store = look(database.parent, verifier.name)
-    head = store.head()
-    if head is None:
-        raise NotFound(f"a log in {database}")
-    check_head(head, verifier)
-    if roots(store, [head.size]) != [head.checkpoint.root]:
+    head = stored_head(database, verifier)
+    if roots(look(database.parent, verifier.name), [head.size]) != [head.checkpoint.root]:
         raise TamperDetected(
             f"the entries of {database} do not make the root signed at size {head.size}",
             next_step="`limen ledger verify` on the data directory names the first bad entry",

@@ -241,20 +241,12 @@ class SqliteWriter:
 
     def append(self, batch: Batch, *, after: Head | None, head: Head) -> None:
         """One transaction: the head, compared and swapped; then the rows. Durable when COMMIT has returned."""
-        execute = self._connection.execute
-        with _translated("commit"):
-            execute("BEGIN IMMEDIATE")
-            try:
-                self._swap_head(after, head)
-                self._add_entries(batch, at=head.committed_at)
-                if batch.sides:
-                    sides = [{"idx": idx, "class": name, "raw": raw} for idx, name, raw in batch.sides]
-                    self._connection.executemany(_ADD_SIDE, sides)
-                execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    execute("ROLLBACK")
-                raise
+        with _translated("commit"), self._transaction():
+            self._swap_head(after, head)
+            self._add_entries(batch, at=head.committed_at)
+            if batch.sides:
+                sides = [{"idx": idx, "class": name, "raw": raw} for idx, name, raw in batch.sides]
+                self._connection.executemany(_ADD_SIDE, sides)
         with _translated("look for ledger.db after the commit"):
             stands = self._names.hold()
         if not stands:
@@ -273,29 +265,26 @@ class SqliteWriter:
 
     def delete_sides(self, sides: Sequence[tuple[int, str]]) -> None:
         """One transaction; each record's bytes are zeros from then on, in their place."""
-        execute = self._connection.execute
-        with _translated("delete side records"):
-            execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany(_DELETE_SIDE, [{"idx": idx, "class": name} for idx, name in sides])
-                execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    execute("ROLLBACK")
-                raise
+        with _translated("delete side records"), self._transaction():
+            self._connection.executemany(_DELETE_SIDE, [{"idx": idx, "class": name} for idx, name in sides])
 
     def seal(self, seals: Sequence[Seal]) -> None:
         """One transaction: the bundles' roots, and their rows gone. The rows must follow those that are sealed already."""
+        with _translated("seal"), self._transaction():
+            self._exchange_rows(seals)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """A transaction that holds the write lock from its first statement on: durable on leaving, or nothing of it is there."""
         execute = self._connection.execute
-        with _translated("seal"):
-            execute("BEGIN IMMEDIATE")
-            try:
-                self._exchange_rows(seals)
-                execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    execute("ROLLBACK")
-                raise
+        execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                execute("ROLLBACK")
+            raise
 
     def _exchange_rows(self, seals: Sequence[Seal]) -> None:
         for seal in seals:
