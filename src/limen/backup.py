@@ -48,7 +48,7 @@ KEYS: Final = "keys"
 ORDER: Final = (CONTROL, DATABASE)
 _SMALL: Final = ("limen.toml", "epoch", "alarm.json", "live.json")
 _ARCHIVES: Final = ("alarm.json.*", "high-water.*", f"{PUBLISHED}.epoch-*")
-_TREES: Final = ("sealed", "blobs/sha256", "prepared", "drops", "uploads")
+_TREES: Final = ("sealed", "blobs/sha256", "prepared", "drops", "uploads", "observed", "scans")
 _MADE_AGAIN: Final = frozenset(
     {"lock", "control.sock", "live.reserve", PUBLISHED, f"{PUBLISHED}.synced", "high-water", NOTE, "blobs"}
     | {BOOK, f"{BOOK}-wal", f"{BOOK}-shm"}
@@ -141,7 +141,8 @@ def _files(path: Path) -> list[Path]:
 
 def _passing(path: Path) -> bool:
     """What is on its way to another name, and would be swept after a crash."""
-    return any(part.startswith(".") or part.endswith(".new") for part in path.parts)
+    passing = path.parts[:2] in {("observed", "staging"), ("scans", "staging"), ("scans", "cache")}
+    return passing or any(part.startswith(".") or part.endswith(".new") for part in path.parts)
 
 
 def _take(path: Path, backup: Backup, name: Path) -> None:

@@ -54,6 +54,22 @@ def names(root):
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
 
+def test_what_was_observed_and_scanned_is_taken_along_and_what_is_staged_is_not(data, tmp_path):
+    kept, passing = (
+        ["observed/entry=3/manifest.json", "observed/who.toml", "scans/4.json"],
+        ["observed/staging/1/ready", "scans/cache/x"],
+    )
+    for name in (*kept, *passing):
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(b"x")
+
+    made = make(config_of(data), tmp_path / "backup", with_keys=True, now=5)
+
+    assert set(kept) <= names(made.root)
+    assert not set(passing) & names(made.root)
+    assert not {"observed", "scans"} & set(made.left_out)
+
+
 def test_what_is_restored_serves_as_the_original_did(data, made, tmp_path):
     restored = restore(made.root, tmp_path / "new", vkey=made.vkey)
 
