@@ -6,10 +6,12 @@ As in `verbs`: one coroutine a verb, JSON values in and out; long readings run i
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.observe.globs import literal
+from limen.observe.suggest import Names, Seen, suggest
 from limen.response import audit, granted, observed
 from limen.response.granted import Papers
 
@@ -20,6 +22,18 @@ if TYPE_CHECKING:
     from limen.server import Gateway
 
     Verb = Callable[[Gateway, dict[str, Any], str], Awaitable[Any]]
+
+SEEN: Final = """
+    SELECT principal, session, count(*) AS observations, coalesce(sum(bytes), 0)::BIGINT AS bytes,
+      min(at_us) AS first_us, max(at_us) AS last_us
+    FROM observation GROUP BY principal, session ORDER BY principal, session
+"""
+# An access key that is all that one log knows of a principal, and whose it is in another; none if it is several's.
+KEYS: Final = """
+    SELECT 'aws:key/' || credential AS principal, any_value(principal) AS owner FROM observation
+    WHERE starts_with(credential, 'A') AND NOT starts_with(principal, 'aws:key/')
+    GROUP BY credential HAVING count(DISTINCT principal) = 1
+"""
 
 
 async def who_set(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
@@ -57,6 +71,29 @@ async def observed_part(gateway: Gateway, args: dict[str, Any]) -> dict[str, Any
     return {**part, "who": {"digest": who.digest, "entry": entry}, "unknown": [*unknown, *part["unknown"]]}
 
 
+async def who_suggest(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Rules that might hold for principals that the mapping does not know; nothing is put in force."""
+    del by
+    return await asyncio.to_thread(_suggested, gateway, Path(args["iam"]) if args.get("iam") else None)
+
+
+def _suggested(gateway: Gateway, iam: Path | None) -> dict[str, Any]:
+    depot, who, snapshot = gateway.observing.depot, gateway.who.current(), gateway.custody.catalog.snapshot
+    if not depot.imports():
+        return {"suggestions": [], "unknown": 0, "unnamed": 0}
+    seen = [Seen(*row.values()) for row in depot.ask(SEEN).to_pylist()]
+    keys = {row["principal"]: row["owner"] for row in depot.ask(KEYS).to_pylist()}
+    papers = granted.read(iam, None, principals=()) if iam else Papers()
+    tags = {name: paper.tags for name, paper in papers.iam.items()}
+    names = Names(
+        [(h.id, h.subject) for h in snapshot.holders() if h.erased_at is None], [(v.id, v.name) for v in snapshot.vendors()]
+    )
+    found = suggest(seen, names, who, tags=tags, keys=keys)
+    unknown = {one.principal for one in seen if not who.of(one.principal, one.session, one.last_us).known}
+    rows = [{**asdict(one), "people": list(one.people), "rule": one.rule} for one in found]
+    return {"suggestions": rows, "unknown": len(unknown), "unnamed": len(unknown - {one.principal for one in found})}
+
+
 async def access_audit(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """What a vendor's principals may do, what they did of it, and the narrower scope."""
     del by
@@ -92,5 +129,6 @@ def _papers(gateway: Gateway, who: Who, args: dict[str, Any]) -> Papers:
 VERBS: Final[dict[str, Verb]] = {
     "who.set": who_set,
     "who.show": who_show,
+    "who.suggest": who_suggest,
     "access.audit": access_audit,
 }

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import click
 
-from limen.cli.link import call, data_option, json_option, print_json, say
+from limen.cli._observed import moment
+from limen.cli.link import call, data_option, json_option, print_json, say, table
 from limen.core.errors import Invalid
+
+COLUMNS = ["principal", "session", "people", "vendor", "observations", "sessions", "last", "reason"]
 
 
 @click.group()
@@ -47,3 +50,27 @@ def show(data: Path, *, as_json: bool) -> None:
     click.echo(answer["text"], nl=not answer["text"].endswith("\n"))
     for line in answer["unknown"]:
         say(f"limen: UNKNOWN: {line}")
+
+
+@who.command()
+@click.option("--iam", type=click.Path(path_type=Path, exists=True), help="`aws iam get-account-authorization-details`: tags.")
+@click.option("--toml", "as_toml", is_flag=True, help="Print rules to paste, each with its reason above it.")
+@data_option
+@json_option
+def suggest(data: Path, iam: Path | None, *, as_toml: bool, as_json: bool) -> None:
+    """Suggest rules for principals that the mapping does not know, from what names and tags give away.
+
+    A name is chosen by whoever opens the session, so nothing is put in force here: read each rule, then set it.
+    """
+    answer = call(data, "who.suggest", {"iam": str(iam.resolve()) if iam else None})
+    if as_json:
+        print_json("limen/who-suggest/v1", answer)
+    elif as_toml:
+        click.echo("\n".join(line["rule"] for line in answer["suggestions"]), nl=False)
+    elif answer["suggestions"]:
+        rows = [
+            {**line, "people": ", ".join(line["people"]) or None, "last": moment(line["last_us"])}
+            for line in answer["suggestions"]
+        ]
+        click.echo(table(rows, COLUMNS))
+    say(f"limen: {answer['unknown']} principals are unknown; for {answer['unnamed']} of them nothing suggests anybody")
