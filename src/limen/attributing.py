@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from limen.core import events
 from limen.core.errors import Invalid, NotFound
-from limen.observe.who import Who
+from limen.observe.who import PlaceRule, Who
 from limen.store.blobs import write_atomically
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ class WhoIsWho:
                 self._enforce(waiting, raw, index)
 
     def current(self) -> Who:
-        """The mapping in force; an empty one if none was ever set."""
-        return Who.read(self.raw()) if (self._root / MAPPING).exists() else Who()
+        """The mapping in force, and where adopted assets lie; without rules if none was ever set."""
+        who = Who.read(self.raw()) if (self._root / MAPPING).exists() else Who()
+        return who.with_places(adopted(self._custody.catalog.snapshot))
 
     def raw(self) -> bytes:
         """The mapping in force as it was written; NotFound if none was ever set."""
@@ -101,6 +102,21 @@ class WhoIsWho:
         write_atomically(self._root / MAPPING, raw)
         write_atomically(self._root / ENTRY, str(index).encode())
         waiting.unlink()
+
+
+def adopted(snapshot: Snapshot) -> list[PlaceRule]:
+    """The places of adopted assets, which map themselves: the folder that holds all objects of the newest version."""
+    found = []
+    for asset in snapshot.assets():
+        version = snapshot.version(asset.id)
+        urls = [s.upstream.url for s in version.shards if s.upstream and s.upstream.url.startswith("s3://")] if version else []
+        if urls:
+            first, last = min(urls), max(urls)
+            common = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+            folder = first[: first.rindex("/", 0, common) + 1] if len(urls) > 1 else first
+            found.append(PlaceRule(f"{folder}*" if folder.endswith("/") else folder, asset.id))
+    # Of two folders within each other, the inner one is the narrower rule.
+    return sorted(found, key=lambda place: -len(place.resource))
 
 
 def _check(who: Who, snapshot: Snapshot) -> None:

@@ -8,9 +8,11 @@ import pytest
 
 from inprocess import a_gateway
 from limen import attributing
+from limen.catalog.changes import AssetVersion
 from limen.config import Config, Server
 from limen.core.errors import Invalid, LedgerUnavailable
 from limen.core.events import decode
+from limen.core.types import Shard, Upstream
 from limen.server import Gateway
 
 OLD = b'[[who]]\nprincipal = "github:q03"\nvendor = "quillwork"\n'
@@ -125,3 +127,27 @@ def test_a_start_that_finishes_nothing_is_caught(tmp_path, monkeypatch):
         await gateway.close()
 
     asyncio.run(body())
+
+
+def an_adopted(path, url):
+    return Shard(path, "", 1, 1, "application/octet-stream", unmarked_why="adopted", upstream=Upstream(url, "e"))
+
+
+@pytest.mark.parametrize(
+    ("urls", "place"),
+    [
+        (["s3://b/sft/a", "s3://b/sft/c/d"], "s3://b/sft/*"),
+        (["s3://b/sft/part-1", "s3://b/sft/part-2"], "s3://b/sft/*"),
+        (["s3://b/x", "s3://b/y/z"], "s3://b/*"),
+        (["s3://b/only"], "s3://b/only"),
+        (["file:///srv/a", "file:///srv/b"], None),
+    ],
+)
+def test_an_adopted_assets_place_maps_itself(in_gateway, urls, place):
+    async def body(gateway):
+        shards = tuple(an_adopted(f"p{i}", url) for i, url in enumerate(urls))
+        await gateway.authority.change([AssetVersion(asset="orchid-blob", shards=shards)], by="test")
+        assert [p.resource for p in gateway.who.current().places] == ([place] if place else [])
+        assert gateway.who.current().asset_of(urls[0]) == ("orchid-blob" if place else None)
+
+    in_gateway(body)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from limen.observe.who import Who
 
-SHORTEST_HANDLE: Final = 3  # a shorter one is found in names by chance
+SHORTEST_HANDLE: Final = 3  # a shorter one is found by chance in names that name no vendor besides
 SHORTEST_BEGINNING: Final = 4  # of a vendor's id: quill- for quillwork
 LAST_CHARACTER: Final = "\U0010ffff"
 _BREAK: Final = re.compile(r"[^a-z0-9]+")
@@ -229,12 +229,13 @@ class _Finder:
         exact = self._exact.get(name.lower())
         if exact:
             return self._of(vendor, exact, f"{name} is a handle or subject")
-        vendor = self.vendor(name)[0] or vendor
+        named = self.vendor(name)[0]
+        shortest, vendor = (1, named) if named else (SHORTEST_HANDLE, vendor)
         words = _words(name).strip("-").split("-")
         for length in range(min(len(words), self._longest), 0, -1):
             for start in range(len(words) - length + 1):
                 handle = f"-{'-'.join(words[start : start + length])}-"
-                if handle in self._handles and len(handle) - 2 >= SHORTEST_HANDLE:
+                if handle in self._handles and len(handle) - 2 >= shortest:
                     return self._of(vendor, self._handles[handle], f"{name} holds the handle {handle[1:-1]}")
         return (), ""
 
