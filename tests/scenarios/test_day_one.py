@@ -10,13 +10,15 @@ import contextlib
 import copy
 import io
 import json
+import os
+import re
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from pages import Shell, blocks
+from pages import Shell, blocks, shape
 
 from lab.build import FULL, SMALL, build
 from lab.cast import PLACES
@@ -27,6 +29,7 @@ from limen.observe.depot import Depot
 
 PAGE = Path(__file__).parents[2] / "docs" / "day-one.md"
 LAST = "2026-03-06"
+THERE = "/srv/day-one"  # where the page's commands are run, as the page has it
 
 
 @dataclass
@@ -77,6 +80,42 @@ def walk(request, tmp_path_factory):
         shell.environment |= storage.environment
         printed = {command: shell.run(command.replace(LAST, last_day(lab))) for command, _ in blocks(PAGE.read_text())}
         yield Walk(lab, shell, printed, directory / "data")
+
+
+# --- the page
+
+
+def test_the_page_shows_what_its_commands_print(walk):
+    if walk.lab.past.size != SMALL:
+        return  # the page shows the small lab
+    page, here = PAGE.read_text(), str(walk.shell.directory)
+    for command, shown in blocks(page):
+        printed = walk.printed[command].replace(here, THERE)
+        if os.environ.get("LIMEN_WRITE_PAGE"):
+            page = written(page, command, printed)
+        else:
+            # Keys stand in the order of their fingerprints, which are other ones in every data directory.
+            assert sorted(shape(printed, {})) == sorted(shape(shown, {})), command
+    if os.environ.get("LIMEN_WRITE_PAGE"):
+        PAGE.write_text(page)
+
+
+def written(page, command, printed):
+    """The page with what a command printed; on it the command may be broken into lines."""
+    at = next(at for at in (m.end() for m in re.finditer(r"^\$ ", page, re.MULTILINE)) if one_line(page[at:]) == command)
+    begin = at + len(re.match(r"(?:[^\n]*\\\n)*[^\n]*\n", page[at:])[0])
+    end = re.compile(r"^(\$ |```$)", re.MULTILINE).search(page, begin).start()
+    return page[:begin] + printed + page[end:]
+
+
+def one_line(text):
+    return next(blocks(f"```console\n$ {text.partition('```')[0]}```\n"))[0]
+
+
+def test_ten_commands_lead_from_init_to_the_exposure(walk):
+    commands = [command.split()[1] for command, _ in blocks(PAGE.read_text())]
+    assert commands[0] == "init"
+    assert commands.index("exposure") < 10
 
 
 # --- what is observed

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOG_FORM: Final = "KIND:SOURCE=PLACE [skew=SECONDS] [gap=SECONDS] [covers=FROM/TO] [scope=…]"
-KINDS: Final = ("cloudtrail", "s3access", "github", "vault", "generic")
+KINDS: Final = ("cloudtrail", "s3access", "github", "vault")  # `generic` needs a mapping: by its own command
 _LOG: Final = re.compile(r"([a-z0-9]+):([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)\Z")
 _VENDOR: Final = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})=(.+)\Z")
 

@@ -151,7 +151,7 @@ def _run(words: list[str]) -> str:
     from limen.cli import main
 
     shown = "limen " + " ".join(shlex.quote(word) for word in words)
-    say(f"\n$ {shown}")
+    say(f"\nlimen: now `{shown}`")
     try:
         main(words)
     except SystemExit as e:

@@ -33,7 +33,7 @@ def test_what_is_told_by_options_is_noted_and_the_first_import_is_run(tmp_path, 
     assert (survey.buckets, survey.repositories) == (("s3://orchid-data/sft/",), (str(tmp_path / "clone"),))
     assert survey.boms == (str(tmp_path / "bom.json"),)
     assert "does not read bills of material yet" in " ".join((tmp_path / "data" / "limen.toml").read_text().split("limen "))
-    assert "$ limen import" in err
+    assert "now `limen import" in err
     assert err.count("\n  limen ") == 3
     vendors = json.loads(limen("vendor", "list", "--data", tmp_path / "data", "--json")[1])
     assert [v["vendor"] for v in vendors["vendors"]] == ["quillwork"]
