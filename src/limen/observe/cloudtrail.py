@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from limen.observe.moments import rfc3339
-from limen.observe.reader import OddError, read_json
-from limen.observe.rows import ID_BYTES, NETWORKS, US, network_of
+from limen.observe.reader import read_json
+from limen.observe.rows import ID_BYTES, NETWORKS, US, OddError, network_of, size_of
 
 if TYPE_CHECKING:
     from limen.observe.inputs import Feed
@@ -148,7 +148,11 @@ class CloudTrail:
 
     def read(self, feed: Feed, rows: Rows, report: Report) -> None:
         """Read one log file."""
-        read_json(feed, rows, report, take=_take, many=_many, like=lambda text: '"eventTime"' in text and '"eventName"' in text)
+        read_json(feed, rows, report, take=_take, many=_many, like=_like, whole=32 << 20)
+
+
+def _like(text: str) -> bool:
+    return '"eventTime"' in text and '"eventName"' in text
 
 
 def _take(given: Any) -> Taken:
@@ -189,7 +193,7 @@ def _of_s3(event: _Event, at_us: int) -> _Rows | str:
     if action in ("read", "write") and event.additionalEventData:
         moved = _moved(event.additionalEventData)
         told = None if moved is None else moved.bytesTransferredOut if action == "read" else moved.bytesTransferredIn
-        size = None if told is None else int(told)
+        size = size_of(told)
     made = [_row(event, at_us, action, f"s3://{bucket}/{key}" if bucket else "s3://", size=size, detail=detail)]
     if place and place.copied:  # the source of a copy was read, whoever got the bytes
         made.append(_row(event, at_us, "read", f"s3://{_unquoted(place.copied)}", detail=f"s3.{name}"))
@@ -304,7 +308,8 @@ def by_arn(arn: str) -> tuple[str, str]:
         found = f"aws:{noun}/{account}/{name}"
     if len(_by_arn_known) > 200_000:  # noqa: PLR2004  bounds memory; it fills again
         _by_arn_known.clear()
-    _by_arn_known[arn] = (found, session)
+    if len(arn) <= 512:  # noqa: PLR2004  longer ones are nobody's
+        _by_arn_known[arn] = (found, session)
     return found, session
 
 

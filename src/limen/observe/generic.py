@@ -15,8 +15,8 @@ import msgspec
 
 from limen.core.errors import Invalid
 from limen.observe.moments import any_form, number, rfc3339
-from limen.observe.reader import OddError, read_json
-from limen.observe.rows import ACTIONS, id_of, network_of
+from limen.observe.reader import read_json
+from limen.observe.rows import ACTIONS, OddError, id_of, network_of, size_of
 
 if TYPE_CHECKING:
     from limen.observe.inputs import Feed
@@ -204,7 +204,7 @@ def _filled(event: dict[str, Any], template: str) -> str:
 
 def _count(value: object) -> int | None:
     text = _word(value)
-    return int(float(text)) if text and not isinstance(value, bool) else None
+    return size_of(float(text)) if text and not isinstance(value, bool) else None
 
 
 def _whole(event: dict[str, Any]) -> str:

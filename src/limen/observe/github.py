@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from limen.observe.moments import any_form
-from limen.observe.reader import OddError, read_json
-from limen.observe.rows import id_of, network_of
+from limen.observe.reader import read_json
+from limen.observe.rows import OddError, id_of, network_of
 
 if TYPE_CHECKING:
     from limen.observe.inputs import Feed

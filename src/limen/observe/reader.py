@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 
 from limen.observe.pieces import Lines, Objects, is_array, without_bom
+from limen.observe.rows import OddError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from limen.observe.report import Report
     from limen.observe.rows import Rows
 
-WHOLE: Final = 32 << 20  # an array up to this size is decoded at once
+WHOLE: Final = 8 << 20  # an array up to this size is decoded at once; its values may take twenty times as much memory
 _SHOWN: Final = 200
 
 
@@ -49,10 +50,6 @@ class Reader(Protocol):
 
 
 Taken = tuple[int, list[tuple[Any, ...]], str]  # an event's time, its rows, and what it is if it makes none
-
-
-class OddError(ValueError):
-    """A piece that is no event of this kind; the message says why, and repeats nothing of it."""
 
 
 def why(error: Exception) -> str:
@@ -103,7 +100,7 @@ def read_lines(
     for found in lines:
         each(found, take, rows, report)
         report.settle()
-        rows.settle()
+        rows.settle(sum(len(piece.text) for piece in found))
     if feed.damage:
         report.damage(lines.rest.offset if lines.rest else feed.offset, feed.damage)
     elif lines.rest:
@@ -118,6 +115,7 @@ def read_json(
     take: Callable[[Any], Taken],
     many: Callable[[bytes], list[Any]],
     like: Callable[[str], bool],
+    whole: int = WHOLE,
 ) -> None:
     """Read JSON lines or an array, as the first bytes tell.
 
@@ -133,7 +131,7 @@ def read_json(
     for chunk in chunks:
         held.append(chunk)
         size += len(chunk)
-        if size > WHOLE:
+        if size > whole:
             break
     else:
         raw = b"".join(held)
@@ -144,7 +142,7 @@ def read_json(
     for piece in objects:
         each([piece], take, rows, report)
         report.settle()
-        rows.settle()
+        rows.settle(len(piece.text))
     if feed.damage or not objects.ended:
         report.damage(feed.offset, feed.damage or "ends before its array does")
 
@@ -175,5 +173,5 @@ def _at_once(
     report.events_in_row(times)
     report.left_out += left_out
     rows.extend(made)
-    rows.settle()
+    rows.settle(len(raw))
     return True

@@ -18,7 +18,7 @@ from limen.observe.rows import US
 MINUTE_US: Final = 60 * US
 FIRST_US: Final = 1_136_073_600 * US  # 2006-01-01: older than any system read here
 BAD_KEPT: Final = 100
-_OPEN: Final = object()
+HOLES: Final = 4096  # of one input; beyond that, those that lie close to each other become one
 
 
 class Pulse:
@@ -131,5 +131,7 @@ class Report:
         start = before if before is not None else (after or 0) - self._gap_us
         end = after if after is not None else start + self._gap_us
         self._lost.append((min(start, end), max(start, end) + 1))
-        if len(self._lost) > 4096:  # noqa: PLR2004  bounds memory
-            self._lost = list(Intervals.of(self._lost))
+        bridge = 0
+        while len(self._lost) > HOLES:
+            self._lost = list(Intervals.of(self._lost, bridge=bridge))
+            bridge = max(2 * bridge, MINUTE_US)

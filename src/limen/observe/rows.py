@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ID_BYTES: Final = 16
 US: Final = 1_000_000
 DAY_US: Final = 86_400 * US
+WEIGHT: Final = 128 << 20  # bytes of input whose rows are held at most
 
 ACTIONS: Final = ("read", "head", "list", "write", "delete", "clone", "fetch", "push", "download", "admin")
 OUTCOMES: Final = ("ok", "denied", "failed")
@@ -27,6 +28,10 @@ OUTCOMES: Final = ("ok", "denied", "failed")
 _ARROW: Final = {"VARCHAR": pa.string(), "BLOB": pa.binary(ID_BYTES), "BIGINT": pa.int64()}
 SCHEMA: Final = pa.schema([pa.field(name, _ARROW[kind], nullable=name == "bytes") for name, kind in COLUMNS.items()])
 _TOLD: Final = SCHEMA.names[2:]  # what differs from row to row
+
+
+class OddError(ValueError):
+    """Something that is no event of its kind; the message says why, and repeats nothing of it."""
 
 
 class Row(NamedTuple):
@@ -57,7 +62,7 @@ def id_of(event: str, *said: object) -> bytes:
 class Rows:
     """Gathers rows, and the times of all events, kept or not: those tell when the log was alive.
 
-    `full` is called with a batch of about `most` rows. Owned by one thread.
+    `full` is called with a batch of about `most` rows, or sooner if they were read from much. Owned by one thread.
     """
 
     def __init__(self, source: str, kind: str, full: Callable[[pa.RecordBatch], None], *, most: int = 65_536) -> None:
@@ -65,17 +70,18 @@ class Rows:
         self._full = full
         self._most = most
         self._rows: list[tuple[Any, ...]] = []
-        self.kept = 0
-        self.add = self._rows.append  # a Row, or a tuple of its form
-        self.extend = self._rows.extend
+        self._read = 0
+        self.extend = self._rows.extend  # by Rows, or tuples of their form
 
-    def settle(self) -> None:
-        """Hand on what was gathered, if it is enough; to be called between two pieces of input."""
-        if len(self._rows) >= self._most:
+    def settle(self, read: int) -> None:
+        """Hand on what was gathered, if it is enough; to be called between two pieces of input, with how long one was."""
+        self._read += read
+        if len(self._rows) >= self._most or self._read >= WEIGHT:
             self.flush()
 
     def flush(self) -> None:
         """Hand on what was gathered."""
+        self._read = 0
         if not self._rows:
             return
         count = len(self._rows)
@@ -84,8 +90,16 @@ class Rows:
             pa.array(column, SCHEMA.field(name).type) for name, column in zip(_TOLD, zip(*self._rows, strict=True), strict=True)
         ]
         self._rows.clear()
-        self.kept += count
         self._full(pa.RecordBatch.from_arrays([*constant, *told], schema=SCHEMA))
+
+
+def size_of(value: float | None) -> int | None:
+    """A count of bytes. OddError for one that can't be."""
+    if value is None:
+        return None
+    if not 0 <= value < 2**63:
+        raise OddError("tells a size that cannot be")
+    return int(value)
 
 
 NETWORKS: Final[dict[str, str]] = {}  # address -> network, for the readers that look here first
@@ -106,5 +120,6 @@ def network_of(address: str) -> str:
         mapped = parsed.ipv4_mapped if parsed.version == 6 else None  # noqa: PLR2004  the protocol's own number
         parsed = mapped or parsed
         found = str(ipaddress.ip_network(f"{parsed}/{24 if parsed.version == 4 else 48}", strict=False))  # noqa: PLR2004
-    NETWORKS[address] = found
+    if len(address) <= 64:  # noqa: PLR2004  the longest address, and more
+        NETWORKS[address] = found
     return found

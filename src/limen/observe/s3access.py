@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from limen.observe.cloudtrail import by_arn
-from limen.observe.reader import OddError, read_lines
-from limen.observe.rows import US, id_of, network_of
+from limen.observe.reader import read_lines
+from limen.observe.rows import US, OddError, id_of, network_of, size_of
 
 if TYPE_CHECKING:
     from limen.observe.inputs import Feed
@@ -119,7 +119,7 @@ def _take(raw: bytes) -> Taken:
         "",
         action,
         resource,
-        None if told == "-" else int(told),
+        None if told == "-" else size_of(int(told[:20])),
         "ok" if status[0] in "23" else "denied" if status in ("401", "403") else "failed",
         network_of(found["address"]),
         detail,

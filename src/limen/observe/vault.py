@@ -12,8 +12,8 @@ import msgspec
 
 from limen.observe.moments import rfc3339
 from limen.observe.pieces import without_bom
-from limen.observe.reader import OddError, read_lines
-from limen.observe.rows import id_of, network_of
+from limen.observe.reader import read_lines
+from limen.observe.rows import OddError, id_of, network_of
 
 if TYPE_CHECKING:
     from limen.observe.inputs import Feed
@@ -25,6 +25,7 @@ _ACTIONS: Final = {"read": "read", "list": "list", "create": "write", "update": 
 _SYSTEM: Final = ("sys/", "auth/", "identity/")
 _HASHED: Final = "hmac-sha256:"
 WAITING: Final = 20_000  # requests whose response has not come yet
+LARGE: Final = 16_384  # bytes of an entry that is not held: its pair is told apart by id only
 
 
 class _Auth(msgspec.Struct, gc=False):
@@ -102,7 +103,7 @@ class _Pairs:
         row = _row(entry, at_us)
         if isinstance(row, str):
             return at_us, [], row
-        if entry.type == "request":
+        if entry.type == "request" and len(raw) <= LARGE:
             self.waiting[row[0]] = row
             if len(self.waiting) <= WAITING:
                 return at_us, [], ""
