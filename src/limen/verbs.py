@@ -22,11 +22,14 @@ from limen.catalog.imports import read_import
 from limen.catalog.personal import Erasure
 from limen.core.errors import Denied, Invalid, LedgerUnavailable, LimenError
 from limen.core.types import Action, Session
+from limen.directory import secret
 from limen.formats import receipt
 from limen.marks.trace import ALPHA
 from limen.privacy import erasure, naming
 from limen.registration import Marking, Source
-from limen.response import exposure, trace
+from limen.response import exposure, keys, trace
+from limen.response.touches import Observed
+from limen.scan.keyring import Keyring
 from limen.views import VIEWS
 from limen.watch.outgoing import Undelivered
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from limen.core.types import Version
+    from limen.observe.who import Who
     from limen.server import Gateway
     from limen.watch.book import Found
 
@@ -383,6 +387,38 @@ async def scan_shards(gateway: Gateway, args: dict[str, Any], by: str) -> list[d
     return scanning.shards(gateway.custody.catalog.snapshot)
 
 
+async def keys_list(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """The key inventory; with a vendor, every key that touched its path."""
+    del by
+    custody, vendor = gateway.custody, args.get("vendor")
+    if vendor is not None:
+        custody.catalog.snapshot.vendor(vendor)
+    custody.windows.close_all()  # so that their outcomes are in the report
+    await custody.ledger.flush()
+    who = gateway.who.current()
+    answer = await asyncio.to_thread(_keys, gateway, who, vendor)
+    answer["unknown"] += gateway.who.said(who)[1]
+    return answer
+
+
+def _keys(gateway: Gateway, who: Who, vendor: str | None) -> dict[str, Any]:
+    custody, data, depot = gateway.custody, gateway.config.data, gateway.observing.depot
+    head = custody.ledger.head()
+    now_us = custody.clock.story_us() or custody.clock.now_us()
+    scans, unknown = scanning.recorded(data, custody.ledger.entries(0, head.size))
+    skew_us = max(depot.skews().values(), default=0) * 1_000_000
+    inventory = keys.Inventory(Keyring.of(secret(data, "server.key")), scans, Observed(depot, who), skew_us=skew_us)
+    if wanted := inventory.wanted:
+        handed, gaps = exposure.for_custody(custody).handed(wanted, custody.ledger.entries(0, head.size), head)
+        inventory.served(handed, lambda holder: custody.catalog.snapshot.holder_by_id(holder).vendor)
+        unknown += gaps
+    answer = inventory.report(vendor, now_us=now_us)
+    answer["unknown"] += unknown
+    if not depot.imports():
+        answer["unknown"].append("no log of another system was imported: which keys were used or read there, limen cannot say")
+    return answer
+
+
 async def scan_commit(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """Record a scan that was staged."""
     return await scanning.commit(gateway.custody, gateway.config.data, args["manifest"], by=by)
@@ -414,6 +450,7 @@ VERBS: Final[dict[str, Verb]] = {
     "findings.replay": findings_replay,
     "alert.list": alert_list,
     "alert.test": alert_test,
+    "keys.list": keys_list,
     "ledger.receipt": ledger_receipt,
     "ledger.seal": ledger_seal,
     "scan.commit": scan_commit,

@@ -39,6 +39,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "who": ("limen.cli.who", "whom the principals of other systems' logs are put down to"),
     "exposure": ("limen.cli.exposure", "exactly what somebody was served"),
     "scan": ("limen.cli.scan", "secrets and governed content in repositories' whole history"),
+    "keys": ("limen.cli.keys", "every key that ever touched a vendor's path, with the reason"),
     "findings": ("limen.cli.findings", "what the log's readers found: list, show, find again"),
     "alert": ("limen.cli.findings", "who is told of findings: list, test"),
     "trace": ("limen.cli.trace", "whose copy a leaked sample came from"),

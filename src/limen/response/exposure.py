@@ -9,7 +9,7 @@ is shown apart. Record ids tell whose copy held which variant: treat the report 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from limen.core.errors import Invalid
 from limen.response import served
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from limen.catalog.snapshot import Snapshot
     from limen.core.types import Checkpoint, Person, Shard, Version, Workload
@@ -59,6 +59,21 @@ class Taken:
     bytes: int = 0
     uncertain: int = 0
     sessions: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """One record that one person was handed, how often, and between when. `record` -1: some record of the shard."""
+
+    holder: str
+    asset: str
+    version: int
+    shard: str
+    record: int
+    first_us: int
+    last_us: int
+    reads: int
+    certain: bool
 
 
 class Exposure:
@@ -115,6 +130,31 @@ class Exposure:
             "unknown": unknown,
             "note": "what was served is held by the vendor until proven returned",
         }
+
+    def handed(
+        self, wanted: Mapping[tuple[str, int, str], set[int]], entries: Iterable[tuple[int, bytes]], head: Checkpoint
+    ) -> tuple[list[Handed], list[str]]:
+        """Who was handed these records of (asset, version, shard), one row each; and what is unknown of it."""
+        assets = {asset for asset, _, _ in wanted}
+        holders = list(self._snapshot.holders())
+        people = {(p, self._pseudonym(h.id, p)): h.id for h in holders for p in self._projects_of(h)}
+        reading = served.read(entries, size=head.size, concerns=lambda entry: _may_hold(entry, assets))
+        rows: dict[tuple[str, str, int, str, int], Handed] = {}
+        seen: dict[tuple[str, str, int, str, int, int], list[int]] = {}
+        for h in reading.handovers:
+            place = (h.asset, h.version, h.shard)
+            if place not in wanted or h.end <= h.start or (h.project, h.who) not in people:
+                continue
+            holder = people[h.project, h.who]
+            span = (holder, *place, h.start, h.end)
+            if span not in seen:
+                held = set(self._records(holder, *place, [(h.start, h.end)]).tolist())
+                seen[span] = sorted(n for n in wanted[place] if n in held or n < 0)
+            for record in seen[span]:
+                one = Handed(holder, *place, record, h.at_us, h.last_us or h.at_us, h.reads, h.certain and record >= 0)
+                before = rows.get((holder, *place, record))
+                rows[holder, *place, record] = one if before is None else _both(before, one)
+        return list(rows.values()), reading.unknown
 
     # --- who
 
@@ -277,6 +317,20 @@ class Exposure:
 def for_custody(custody: Custody) -> Exposure:
     """The report's reader over an open data directory."""
     return Exposure(custody.catalog.snapshot, pseudonym=custody.catalog.pseudonym, copy_of=custody.fresh_copy)
+
+
+def _may_hold(entry: dict[str, Any], assets: set[str]) -> bool:
+    return entry.get("asset") in assets
+
+
+def _both(one: Handed, other: Handed) -> Handed:
+    return replace(
+        one,
+        first_us=min(one.first_us, other.first_us),
+        last_us=max(one.last_us, other.last_us),
+        reads=one.reads + other.reads,
+        certain=one.certain or other.certain,
+    )
 
 
 def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
