@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from limen.core.errors import Invalid, LimenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
 MAX_BLOB: Final = 256 << 20
 _HARD: Final = (
@@ -28,6 +29,10 @@ _HARD: Final = (
     *("-c", "core.commitGraph=false", "-c", "log.showSignature=false", "-c", "mailmap.file=", "-c", "diff.external="),
 )
 _FIELD: Final = "\x1f"
+_BLOB: Final = re.compile(r"^blob (\w+) (\d+)$", re.MULTILINE)
+_LISTED: Final = "--batch-check=%(objecttype) %(objectname) %(objectsize)"
+_LOOSE: Final = re.compile("[0-9a-f]{2}")
+_COMMIT: Final = re.compile(r"^commit (\w+) ", re.MULTILINE)
 
 
 class GitFailed(LimenError):
@@ -39,19 +44,19 @@ class GitFailed(LimenError):
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
-    """One blob's object id and size in bytes."""
+class Objects:
+    """What is in the object store: blobs and their sizes, in the order in which reading them is fast; and all commits."""
 
-    oid: str
-    size: int
+    blobs: dict[str, int]
+    commits: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Objects:
-    """What is in the object store: blobs in the order in which reading them is fast, and all commits."""
+class Stores:
+    """The packs and loose objects that hold a repository's objects. Of two, objects that only one has lie in what only it has."""
 
-    blobs: tuple[Blob, ...]
-    commits: tuple[str, ...]
+    packs: frozenset[str]
+    loose: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +105,26 @@ class History:
 
     def objects(self) -> Objects:
         """Every blob and every commit of the object store, reachable or not."""
-        listed = self._git(
-            *("cat-file", "--batch-all-objects", "--unordered", "--buffer"),
-            "--batch-check=%(objecttype) %(objectname) %(objectsize)",
-        )
-        blobs: list[Blob] = []
-        commits: list[str] = []
-        for line in listed.decode().splitlines():
-            kind, oid, size = line.split(" ")
-            if kind == "blob":
-                blobs.append(Blob(oid, int(size)))
-            elif kind == "commit":
-                commits.append(oid)
-        return Objects(tuple(blobs), tuple(commits))
+        return _objects(self._git("cat-file", "--batch-all-objects", "--unordered", "--buffer", _LISTED))
+
+    def stores(self) -> Stores | None:
+        """Where objects lie now; None for a repository that borrows some from another one, of which nobody can say."""
+        root = Path(self._git("rev-parse", "--path-format=absolute", "--git-path", "objects").decode().rstrip("\n"))
+        if (root / "info" / "alternates").exists():
+            return None
+        folders = [path for path in root.iterdir() if _LOOSE.fullmatch(path.name)]
+        loose = frozenset(folder.name + path.name for folder in folders for path in folder.iterdir())
+        return Stores(frozenset(str(path) for path in (root / "pack").glob("*.idx")), loose)
+
+    def since(self, old: Stores, new: Stores) -> Objects | None:
+        """The blobs and commits in what was added between; None if something went away, and all has to be listed again."""
+        if not (old.packs <= new.packs and old.loose <= new.loose):
+            return None
+        named = list(new.loose - old.loose)
+        for pack in new.packs - old.packs:
+            shown = _run(["git", *_HARD, "show-index"], told=Path(pack).read_bytes())
+            named += [line.split(b" ")[1].decode() for line in shown.splitlines()]
+        return _objects(self._git("cat-file", "--buffer", _LISTED, told="".join(f"{oid}\n" for oid in named).encode()))
 
     def read(self, oids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The bytes of blobs, in the order asked for."""
@@ -148,11 +160,13 @@ class History:
                     found.setdefault(oid, []).append(Brought(commit, path, at))
         return found
 
-    def named(self) -> tuple[set[str], set[str]]:
-        """Commits that a ref reaches, and those that only a reflog or a stash's log does."""
-        by_refs = set(self._git("rev-list", "--all", "HEAD", may_fail=True).decode().split())
-        by_refs |= set(self._git("rev-list", "--all").decode().split())
-        return by_refs, set(self._git("rev-list", "--all", "--reflog").decode().split()) - by_refs
+    def reach(self, commits: set[str]) -> dict[str, str]:
+        """What still names each commit: `refs`, only a `reflog` (or a stash's log), or `nothing`."""
+        by_refs = set(self._git("rev-list", "--all").decode().split())
+        if commits - by_refs:
+            by_refs |= set(self._git("rev-list", "HEAD", "--", may_fail=True).decode().split())  # one that is on no branch
+        by_logs = set(self._git("rev-list", "--all", "--reflog").decode().split()) if commits - by_refs else set()
+        return {one: "refs" if one in by_refs else "reflog" if one in by_logs else "nothing" for one in commits}
 
     def authors(self, commits: Sequence[str]) -> dict[str, str]:
         """Who each commit says wrote it: the handle of a forge's no-reply address, else the name. For printing only."""
@@ -177,8 +191,8 @@ class History:
         if self._git("config", "--get", "extensions.partialClone", may_fail=True).strip():
             self.left_out.append("the clone is partial: objects that git has not fetched were not read. Scan a full clone")
 
-    def _git(self, *words: str, may_fail: bool = False) -> bytes:
-        return _run(["git", *_HARD, f"--git-dir={self.git_dir}", *words], may_fail=may_fail)
+    def _git(self, *words: str, may_fail: bool = False, told: bytes = b"") -> bytes:
+        return _run(["git", *_HARD, f"--git-dir={self.git_dir}", *words], may_fail=may_fail, told=told)
 
     def _pipe(self, *words: str, told: Iterable[str]) -> _Pipe:
         return _Pipe(["git", *_HARD, f"--git-dir={self.git_dir}", *words], told)
@@ -219,6 +233,11 @@ class _Pipe:
             pass
 
 
+def _objects(listed: bytes) -> Objects:
+    text = listed.decode()
+    return Objects({oid: int(size) for oid, size in _BLOB.findall(text)}, tuple(_COMMIT.findall(text)))
+
+
 def _tokens(stream: IO[bytes]) -> Iterator[bytes]:
     """What stands between zero bytes."""
     rest = b""
@@ -229,8 +248,8 @@ def _tokens(stream: IO[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _run(command: list[str], *, may_fail: bool = False, above: Path | None = None) -> bytes:
-    done = subprocess.run(command, capture_output=True, env=_environment(above), check=False)  # noqa: S603  as above
+def _run(command: list[str], *, may_fail: bool = False, above: Path | None = None, told: bytes = b"") -> bytes:
+    done = subprocess.run(command, input=told, capture_output=True, env=_environment(above), check=False)  # noqa: S603  as above
     if done.returncode and not may_fail:
         raise GitFailed(f"git failed: {done.stderr.decode('utf-8', 'replace').strip()[:300]}")
     return done.stdout

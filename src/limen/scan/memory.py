@@ -25,7 +25,8 @@ class Memory:
         self._rows_path = directory / f"{name}.{id_bytes}.rows"
         raw = self._ids_path.read_bytes() if self._ids_path.exists() else b""
         self._width = id_bytes
-        self.ids: set[str] = {raw[at : at + id_bytes].hex() for at in range(0, len(raw) - id_bytes + 1, id_bytes)}
+        text, digits = raw.hex(), 2 * id_bytes
+        self.ids: set[str] = {text[at : at + digits] for at in range(0, len(text) - digits + 1, digits)}
         self.rows: list[dict[str, Any]] = list(self._read_rows())
 
     def note(self, ids: Iterable[str], rows: Iterable[dict[str, Any]]) -> None:

@@ -6,12 +6,12 @@ a history with little new costs little. Which commits brought a finding in is as
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.scan.history import MAX_BLOB, Brought, History
+from limen.scan.listing import Listing
 from limen.scan.manifest import Commit, Key, KeyPlace, Manifest, Reference, Stretch
 from limen.scan.match import MOST_RUNS, Matcher
 from limen.scan.memory import Memory
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from limen.scan.governed import Index, Shard
-    from limen.scan.history import Blob, Objects
     from limen.scan.match import Shared
     from limen.scan.secrets import Found, Kingfisher
 
@@ -57,25 +56,26 @@ class Scan:
     def run(self) -> Manifest:
         """Read what is new, and put together what stands in the whole history."""
         refs = self.history.refs()
-        objects = self.history.objects()
-        width = len(objects.blobs[0].oid) // 2 if objects.blobs else 20
-        references = Memory(self.cache, f"refs-{self.looked.digest[:32]}", id_bytes=width) if self.looked.indexes else None
+        listing = Listing.of(self.history, self.cache, self._engines())
+        width = listing.id_bytes
+        references = Memory(self.cache, self._engines()[0], id_bytes=width) if self.looked.indexes else None
         secrets = Memory(self.cache, self.kingfisher.engine, id_bytes=width) if self.kingfisher else None
-        read = self._read(objects.blobs, references, secrets)
-        here = {blob.oid for blob in objects.blobs}
-        shared = [row for row in references.rows if row["blob"] in here] if references else []
-        found = [row for row in secrets.rows if row["blob"] in here] if secrets else []
-        commits = self._commits({row["blob"] for row in shared + found}, objects, width)
+        read = self._read(listing.fresh.blobs, references, secrets)
+        shared = [row for row in references.rows if listing.holds(row["blob"])] if references else []
+        found = [row for row in secrets.rows if listing.holds(row["blob"])] if secrets else []
+        commits = self._commits({row["blob"] for row in shared + found}, listing)
+        listing.left_out += self._left_out
+        listing.keep()
         return Manifest(
             repo=self.name,
             subject="git",
             refs=refs.count,
             refs_digest=refs.digest,
-            blobs=len(objects.blobs),
-            bytes=sum(blob.size for blob in objects.blobs),
+            blobs=listing.blobs,
+            bytes=listing.bytes,
             read=read,
-            commits=len(objects.commits),
-            left_out=tuple(self.history.left_out + self._left_out),
+            commits=listing.commits,
+            left_out=tuple(self.history.left_out + listing.left_out),
             kingfisher=self.kingfisher.version if self.kingfisher else "",
             boxed=self.kingfisher.boxed if self.kingfisher else True,
             index=self.looked.digest if self.looked.indexes else "",
@@ -84,20 +84,26 @@ class Scan:
             references=tuple(self._references(shared, commits)),
         )
 
-    def _read(self, blobs: Sequence[Blob], references: Memory | None, secrets: Memory | None) -> int:
+    def _engines(self) -> list[str]:
+        """What looks at blobs, by name: a blob that one of these has seen need not be shown to it again."""
+        found = [f"refs-{self.looked.digest[:32]}"] if self.looked.indexes else []
+        return found + ([self.kingfisher.engine] if self.kingfisher else [])
+
+    def _read(self, blobs: dict[str, int], references: Memory | None, secrets: Memory | None) -> int:
         """Read every blob that one of the two has not seen; returns how many."""
-        huge = [blob for blob in blobs if blob.size > MAX_BLOB]
+        huge = [oid for oid, size in blobs.items() if size > MAX_BLOB]
         if huge:
-            self._left_out.append(f"{len(huge)} blobs of more than {MAX_BLOB >> 20} MiB were not read (the first: {huge[0].oid})")
+            self._left_out.append(f"{len(huge)} blobs of more than {MAX_BLOB >> 20} MiB were not read (the first: {huge[0]})")
         old = [memory.ids for memory in (references, secrets) if memory is not None]
-        todo = [b for b in blobs if b.size <= MAX_BLOB and not all(b.oid in ids for ids in old)] if old else []
-        total = sum(blob.size for blob in todo)
+        seen = old[0].intersection(*old[1:]) | set(huge) if old else set(blobs)
+        todo = [oid for oid in blobs if oid not in seen]
+        total = sum(blobs[oid] for oid in todo)
         done = 0
         matcher = Matcher(self.looked.indexes, self.looked.known)
         # One thread more: Kingfisher searches a portion while the next one is read.
         with ThreadPoolExecutor(1) as pool:
             searching: Future[None] | None = None
-            for portion in _portions(self.history.read([blob.oid for blob in todo])):
+            for portion in _portions(self.history.read(todo)):
                 if searching is not None:
                     searching.result()
                     searching = None
@@ -112,16 +118,15 @@ class Scan:
                 searching.result()
         return len(todo)
 
-    def _commits(self, wanted: set[str], objects: Objects, width: int) -> dict[str, tuple[tuple[Commit, ...], int]]:
+    def _commits(self, wanted: set[str], listing: Listing) -> dict[str, tuple[tuple[Commit, ...], int]]:
         """The commits that brought each wanted blob in, and how many more there are."""
-        repo = hashlib.sha256(self.history.git_dir.encode()).hexdigest()[:32]
-        walked = Memory(self.cache, f"repo-{repo}-commits", id_bytes=width)
-        held = Memory(self.cache, f"repo-{repo}-blobs", id_bytes=width)
+        walked = listing.walked
         known = {row["blob"] for row in walked.rows}
         unplaced = wanted - known
         # A blob that was here when the commits were walked, and that nobody asked about then: they must be walked again.
-        again = any(oid in held.ids for oid in unplaced)
-        fresh = list(objects.commits) if again else [commit for commit in objects.commits if commit not in walked.ids]
+        again = any(oid in listing.held.ids for oid in unplaced)
+        some = self.history.objects().commits if wanted and (again or not listing.all_walked) else listing.fresh.commits
+        fresh = [commit for commit in some if again or commit not in walked.ids]
         found = self.history.brought(wanted, fresh) if wanted and fresh else {}
         if again:
             found = {oid: some for oid, some in found.items() if oid in unplaced} | {
@@ -131,7 +136,7 @@ class Scan:
         rows += [{"blob": oid} for oid in unplaced - found.keys()]
         # Without a finding nothing was walked, and a later finding in an old blob must not think so.
         walked.note(fresh if wanted else (), rows)
-        held.note((blob.oid for blob in objects.blobs), ())
+        listing.all_walked = bool(wanted)
         return self._named(wanted, walked.rows)
 
     def _named(self, wanted: set[str], rows: Iterable[dict[str, Any]]) -> dict[str, tuple[tuple[Commit, ...], int]]:
@@ -141,17 +146,13 @@ class Scan:
                 brought.setdefault(row["blob"], set()).add(Brought(row["commit"], row["path"], row["at"]))
         if not brought:
             return {}
-        by_refs, by_logs = self.history.named()
+        first = {oid: sorted(some, key=lambda one: (one.at, one.commit, one.path)) for oid, some in brought.items()}
+        reach = self.history.reach({one.commit for some in first.values() for one in some[:MOST_COMMITS]})
 
-        def reach(commit: str) -> str:
-            return "refs" if commit in by_refs else "reflog" if commit in by_logs else "nothing"
+        def named(one: Brought) -> Commit:
+            return Commit(commit=one.commit, path=one.path, at=one.at, reach=reach[one.commit])
 
-        out = {}
-        for oid, some in brought.items():
-            first = sorted(some, key=lambda one: (one.at, one.commit, one.path))
-            named = tuple(Commit(commit=c.commit, path=c.path, at=c.at, reach=reach(c.commit)) for c in first[:MOST_COMMITS])
-            out[oid] = (named, len(first) - len(named))
-        return out
+        return {oid: (tuple(map(named, some[:MOST_COMMITS])), max(len(some) - MOST_COMMITS, 0)) for oid, some in first.items()}
 
     def _references(
         self, rows: Iterable[dict[str, Any]], commits: dict[str, tuple[tuple[Commit, ...], int]]

@@ -8,7 +8,7 @@ from repositories import Repository
 
 
 def contents(history):
-    return {raw for _, raw in history.read([blob.oid for blob in history.objects().blobs])}
+    return {raw for _, raw in history.read(list(history.objects().blobs))}
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_walk_of_the_branches_alone_would_miss_some(repository):
 def test_commits_paths_times_and_authors_are_told(repository):
     history = History.open(repository.path)
     objects = history.objects()
-    by_content = {raw: oid for oid, raw in history.read([blob.oid for blob in objects.blobs])}
+    by_content = {raw: oid for oid, raw in history.read(list(objects.blobs))}
     brought = history.brought(set(by_content.values()), objects.commits)
     assert {raw: [one.path for one in brought.get(oid, [])] for raw, oid in by_content.items()} == {
         b"one\n": ["a"],
@@ -50,9 +50,7 @@ def test_commits_paths_times_and_authors_are_told(repository):
     [three], [gone] = brought[by_content[b"three\n"]], brought[by_content[b"gone branch\n"]]
     assert history.authors([three.commit, gone.commit]) == {three.commit: "Bo", gone.commit: "ada-l"}
     assert gone.at == 1_750_000_180
-    by_refs, by_logs = history.named()
-    assert three.commit in by_refs
-    assert gone.commit not in by_refs | by_logs
+    assert history.reach({three.commit, gone.commit}) == {three.commit: "refs", gone.commit: "nothing"}
 
 
 def test_a_merge_that_brings_something_of_its_own_is_named(tmp_path):
@@ -94,7 +92,7 @@ def test_a_repositorys_own_configuration_runs_nothing(repository, tmp_path):
     (repository.path / "hooks" / "post-index-change").write_bytes(script.read_bytes())
     (repository.path / "hooks" / "post-index-change").chmod(0o755)
     history = History.open(repository.path)
-    history.brought({blob.oid for blob in history.objects().blobs}, history.objects().commits)
+    history.brought(set(history.objects().blobs), history.objects().commits)
     contents(history)
     assert not ran.exists()
 

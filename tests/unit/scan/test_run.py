@@ -71,6 +71,28 @@ def test_a_second_scan_reads_only_new_blobs_and_says_the_same_and_more(scan, rep
     assert sorted(c.path for place in key.places for c in place.commits) == ["conf.py", "copy.py", "new.txt"]
 
 
+def test_loose_objects_repacking_and_a_lost_note_change_nothing_that_is_found(scan, repository, tmp_path):
+    first = scan()
+    blob = repository.git("hash-object", "-w", "--stdin", told=f"token = '{TOKEN[:-3]}abc'\n".encode()).strip()
+    tree = repository.git("mktree", told=f"100644 blob {blob}\tloose.py\n".encode()).strip()
+    repository.git("commit-tree", tree, "-m", "m")
+    second = scan()
+    assert (second.read, second.blobs, len(second.keys)) == (1, first.blobs + 1, 2)
+    repository.git("repack", "-adk", "-q")
+    third = scan()
+    assert (third.read, third.blobs, third.bytes, third.keys) == (0, second.blobs, second.bytes, second.keys)
+    for note in (tmp_path / "cache").glob("repo-*"):
+        note.unlink()
+    assert scan() == third
+
+
+def test_what_git_has_thrown_away_is_no_longer_told(scan, repository):
+    assert len(scan().references) == 1
+    repository.git("gc", "-q", "--prune=now")
+    after = scan()
+    assert (after.references, after.blobs, len(after.keys)) == ((), 3, 1)
+
+
 def test_content_that_is_governed_later_is_found_in_old_blobs(scan, looked):
     none = Looked((), (), None, "")
     assert scan(looked=none).references == ()
