@@ -245,9 +245,8 @@ def measure(root: Path, blobs: int, seed: int) -> None:
         print(f"| {name} | {one.found.read} | {one.wall:.1f} | {size / one.wall:.0f} | {size / one.processor:.0f} |")
     for name, one, first in (("references, 1 % new", again_alone, alone), ("whole, 1 % new", again, whole)):
         wall, processor = 100 * one.wall / first.wall, 100 * one.processor / first.processor
-        print(
-            f"| {name} | {one.found.read} | {one.wall:.2f} | {wall:.1f} % of the first; of its processor time {processor:.1f} % | |"
-        )
+        told = f"{wall:.1f} % of the first; of its processor time {processor:.1f} %"
+        print(f"| {name} | {one.found.read} | {one.wall:.2f} | {told} | |")
 
 
 if __name__ == "__main__":
