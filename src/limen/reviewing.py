@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from limen.observe.globs import literal
 from limen.observe.suggest import Names, Seen, suggest
-from limen.response import audit, granted, observed
+from limen.response import audit, exposure, granted, observed, portfolio
+from limen.response.asset_page import AssetPages
 from limen.response.granted import Papers
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ async def who_show(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str,
 
 async def observed_part(gateway: Gateway, args: dict[str, Any]) -> dict[str, Any]:
     """What other systems' logs say of an exposure's subject, in the same window."""
+    return await asyncio.to_thread(_observed, gateway, args)
+
+
+def _observed(gateway: Gateway, args: dict[str, Any]) -> dict[str, Any]:
     clock, snapshot = gateway.custody.clock, gateway.custody.catalog.snapshot
     look = observed.Look(
         subject=args["subject"],
@@ -67,7 +72,7 @@ async def observed_part(gateway: Gateway, args: dict[str, Any]) -> dict[str, Any
     )
     who = gateway.who.current()
     entry, unknown = gateway.who.said(who)
-    part = await asyncio.to_thread(observed.report, gateway.observing.depot, who, look)
+    part = observed.report(gateway.observing.depot, who, look)
     return {**part, "who": {"digest": who.digest, "entry": entry}, "unknown": [*unknown, *part["unknown"]]}
 
 
@@ -98,8 +103,7 @@ async def access_audit(gateway: Gateway, args: dict[str, Any], by: str) -> dict[
     """What a vendor's principals may do, what they did of it, and the narrower scope."""
     del by
     custody = gateway.custody
-    custody.windows.close_all()  # so that what is under way is in the report
-    await custody.ledger.flush()
+    await _settled(gateway)
     now_us = custody.clock.story_us() or custody.clock.now_us()
     question = audit.Question(args["vendor"], args.get("since_us"), now_us, args.get("keep_s", audit.KEEP_S))
     return await asyncio.to_thread(_audited, gateway, args, question)
@@ -126,9 +130,72 @@ def _papers(gateway: Gateway, who: Who, args: dict[str, Any]) -> Papers:
     return granted.read(iam, collaborators, principals=names)
 
 
+async def asset_page_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Who handles an asset's data, where it is stored, how access is controlled."""
+    del by
+    gateway.custody.catalog.snapshot.asset(args["asset"])
+    await _settled(gateway)
+    return await asyncio.to_thread(lambda: _pages(gateway, args).page(args["asset"]))
+
+
+async def review(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Every vendor's exposure and audit, and every asset's page."""
+    del by
+    await _settled(gateway)
+    return await asyncio.to_thread(_reviewed, gateway, args)
+
+
+def _reviewed(gateway: Gateway, args: dict[str, Any]) -> dict[str, Any]:
+    custody, snapshot = gateway.custody, gateway.custody.catalog.snapshot
+    now_us, head = custody.clock.story_us() or custody.clock.now_us(), custody.ledger.head()
+    window = exposure.Window(args.get("since_us"))
+    vendors = []
+    for vendor in snapshot.vendors():
+        asked = {**args, "subject": f"vendor/{vendor.id}"}
+        report = exposure.for_custody(custody).report(asked["subject"], window, custody.ledger.entries(0, head.size), head)
+        report["observed"] = _observed(gateway, asked)
+        question = audit.Question(vendor.id, args.get("since_us"), now_us)
+        access = _audited(gateway, args, question)
+        vendors.append(portfolio.vendor_value(snapshot, vendor.id, report, access, now=now_us // 1_000_000))
+    pages = _pages(gateway, args)
+    return {
+        "schema": portfolio.SCHEMA,
+        "since_us": args.get("since_us"),
+        "until_us": now_us,
+        "ledger": {"origin": head.origin, "from": 0, "to": head.size, "root": head.root.hex()},
+        "vendors": vendors,
+        "assets": [pages.page(asset.id) for asset in snapshot.assets()],
+        "holds": all(vendor["access"]["holds"] for vendor in vendors),
+        "unknown": list(dict.fromkeys(line for vendor in vendors for line in vendor["unknown"])),
+    }
+
+
+def _pages(gateway: Gateway, args: dict[str, Any]) -> AssetPages:
+    custody, who = gateway.custody, gateway.who.current()
+    head = custody.ledger.head()
+    return AssetPages(
+        custody.catalog.snapshot,
+        gateway.observing.depot,
+        who,
+        _papers(gateway, who, args),
+        pseudonym=custody.catalog.pseudonym,
+        entries=custody.ledger.entries(0, head.size),
+        head=head,
+        now_us=custody.clock.story_us() or custody.clock.now_us(),
+    )
+
+
+async def _settled(gateway: Gateway) -> None:
+    """Have in the ledger what is under way."""
+    gateway.custody.windows.close_all()
+    await gateway.custody.ledger.flush()
+
+
 VERBS: Final[dict[str, Verb]] = {
     "who.set": who_set,
     "who.show": who_show,
     "who.suggest": who_suggest,
     "access.audit": access_audit,
+    "asset.page": asset_page_,
+    "review": review,
 }

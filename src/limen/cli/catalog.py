@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from limen.cli.link import call, data_option, json_option, print_json, say, table
+from limen.cli.review import page
 from limen.core.errors import Invalid
 
 
@@ -343,3 +344,4 @@ _listing(agreement, "agreements", ["id", "vendor", "digest", "valid_from", "vali
 _listing(grant, "grants", ["grant", "holder", "project", "assets", "actions", "granted_by", "expires_at", "ended_at"])
 _listing(tier, "tiers", ["name", "granted_by", "session_s", "hardware_key", "export_bytes_day", "window_bytes", "window_s"])
 _listing(session, "sessions", ["id", "holder", "project", "issued_at", "expires_at", "strength"])
+asset.add_command(page)

@@ -89,6 +89,21 @@ def verdict(policies: list[Policy], action: str, resource: str, *, name: str = "
     return "cannot say" if any(policy.unread for policy in policies) else "not granted"
 
 
+def reaches_into(policies: list[Policy], action: str, begin: str, *, name: str = "") -> Verdict:
+    """Whether they may grant an action on something whose name begins so: claims more where patterns only may meet."""
+    whole = f"{begin}*"  # a text that a pattern matches if it matches everything that begins so
+    rows = [s for policy in policies for s in policy.statements]
+    if any(not s.allow and not s.condition and s.matches(action, whole, name=name) for s in rows):
+        return "not granted"
+    for s in rows:
+        heads = [re.split(r"[*?]|\$\{", pattern, maxsplit=1)[0] for pattern in s.resources]
+        near = "Resource" in s.inverted or any(h.startswith(begin) or begin.startswith(h) for h in heads)
+        did = any(_matches(p, action.lower(), lower=True) for p in s.actions) != ("Action" in s.inverted)
+        if s.allow and did and near:
+            return "granted"
+    return "cannot say" if any(policy.unread for policy in policies) else "not granted"
+
+
 def escaped(text: str) -> str:
     """Text as a pattern that matches it alone (version 2012-10-17)."""
     return re.sub(r"[*?$]", r"${\g<0>}", text)

@@ -12,12 +12,11 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from limen.core.intervals import Intervals
 from limen.core.types import Action, Grade
 from limen.formats.iampolicy import verdict
 from limen.response import narrowing, served
 from limen.response.granted import holders_of
-from limen.response.observed import reached, sources
+from limen.response.observed import holes, reached, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -95,7 +94,8 @@ class Audit:
         strangers = sorted(p for p in self._papers.iam if not self._who.reaching(p))
         unknown += self._papers.unread
         if strangers:
-            unknown.append(f"{len(strangers)} principals with policies are mapped to nobody: {', '.join(strangers[:5])}")
+            more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""  # noqa: PLR2004  as many as are named
+            unknown.append(f"these have policies and are mapped to nobody: {', '.join(strangers[:5])}{more}")
         return {
             "schema": SCHEMA,
             "vendor": question.vendor,
@@ -317,20 +317,14 @@ def _github_narrowed(granted: dict[str, str], used: list[Used], covered: list[di
 
 def _coverage(covered: list[dict[str, Any]], concerns: Callable[[str], bool], *, needs: Iterable[str] = ()) -> dict[str, Any]:
     """What of the window the logs do not cover where these grants reach. Two sources of one scope help each other."""
-    holes: dict[str, Intervals] = {}
-    for source in covered:
-        for scope in source["scopes"]:
-            if concerns(scope["scope"]):
-                hole = Intervals.of(map(tuple, scope["uncovered"]))
-                before = holes.get(scope["scope"])
-                holes[scope["scope"]] = hole if before is None else before.common(hole)
-    named = {scope.lower() for scope in holes}
+    near = {scope: hole for scope, hole in holes(covered).items() if concerns(scope)}
+    named = {scope.lower() for scope in near}
     nowhere = sorted(scope for scope in needs if scope not in named)
     uncovered: list[dict[str, Any]] = [
-        {"scope": scope, "intervals": [list(span) for span in hole]} for scope, hole in sorted(holes.items()) if hole
+        {"scope": scope, "intervals": [list(span) for span in hole]} for scope, hole in sorted(near.items()) if hole
     ]
     uncovered += [{"scope": scope, "intervals": None} for scope in nowhere]
-    return {"partial": bool(uncovered) or not holes, "uncovered": uncovered}
+    return {"partial": bool(uncovered) or not near, "uncovered": uncovered}
 
 
 def _use(used: Used) -> Use:

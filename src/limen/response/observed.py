@@ -134,6 +134,16 @@ def sources(depot: Depot, reach: Reach) -> list[dict[str, Any]]:
     return found
 
 
+def holes(told: Iterable[Mapping[str, Any]]) -> dict[str, Intervals]:
+    """What of the window no source covers, scope by scope. Two sources of one scope help each other."""
+    found: dict[str, Intervals] = {}
+    for source in told:
+        for scope in source["scopes"]:
+            hole, name = Intervals.of(map(tuple, scope["uncovered"])), scope["scope"]
+            found[name] = found[name].common(hole) if name in found else hole
+    return found
+
+
 def _rows(
     lines: list[Line], theirs: Iterable[Identity], strange: Iterable[Identity], look: Look
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -183,11 +193,11 @@ def _unknown(depot: Depot, who: Who, answer: Mapping[str, Any]) -> list[str]:
     ]
     strangers = {line["principal"] for line in answer["unknown_principals"]}
     if strangers:
-        found.append(f"{len(strangers)} principals are mapped to nobody: each may be anybody, {answer_name(strangers)}")
+        found.append(f"mapped to nobody, so each may be anybody: {_named(strangers)}")
     return found
 
 
-def answer_name(names: set[str], *, shown: int = 3) -> str:
+def _named(names: set[str], *, shown: int = 3) -> str:
     """The first few of some names, and how many more there are."""
     first = sorted(names)[:shown]
     return ", ".join(first) + (f" and {len(names) - shown} more" if len(names) > shown else "")
