@@ -140,9 +140,6 @@ def _collaborator(login: str, role: str) -> dict[str, Any]:
     return {"login": login, "id": 1, "type": "User", "permissions": {p: i < reach for i, p in enumerate(may)}, "role_name": role}
 
 
-LISTS = {"quill-annotator", SHARED}  # whose policies allow to list a bucket; those of tessel's people do, too
-
-
 def narrow(people: dict[str, list[str]], used: dict[str, set[tuple[str, str]]]) -> dict[str, set[tuple[str, str]]]:
     """By principal of a vendor, the narrowest scope that loses nothing: IAM actions with patterns, or rights in repositories.
 
@@ -151,7 +148,7 @@ def narrow(people: dict[str, list[str]], used: dict[str, set[tuple[str, str]]]) 
     found: dict[str, set[tuple[str, str]]] = {}
     for principal in policies(people):
         scope = found[principal] = set()
-        lists = principal.rpartition("/")[2] in LISTS or "/tessel-" in principal
+        lists = principal.rpartition("/")[2] != VENDOR_ONLY  # the one policy that does not allow it
         for action, resource in used.get(principal, ()):
             bucket, _, key = resource.removeprefix("s3://").partition("/")
             if action in {"read", "head"}:

@@ -280,3 +280,76 @@ def test_every_report_names_the_times_that_no_log_covers(walk):
     for key, spans in walk.lab.truth.dark.items():
         for start, end in spans:
             assert any(low <= start * 1_000_000 and end * 1_000_000 <= high for low, high in uncovered[key]), key
+
+
+# --- scopes
+
+
+def proposed(walk, vendor):
+    """By principal, the scope that `limen access audit` proposes; those that no paper is about have none."""
+    papers = ["--iam-policies", str(walk.lab.root / "iam"), "--github-collaborators", str(walk.lab.root / "collaborators")]
+    report = walk.ask("access", "audit", vendor, *papers)
+    assert report["holds"]
+    assert not any(row["check"]["lost"] for row in report["principals"])
+    return {row["principal"]: scope_of(row) for row in report["principals"] if row["proposal"] is not None}
+
+
+def scope_of(row):
+    match row["system"]:
+        case "aws":
+            statements = row["proposal"]["document"]["Statement"]
+            return {(action, resource) for s in statements for action in s["Action"] for resource in s["Resource"]}
+        case "github":
+            return {(each["repository"], each["role"]) for each in row["proposal"]["repositories"] if each["role"]}
+    return {(asset, action) for grant in row["proposal"]["grants"] for asset in grant["assets"] for action in grant["actions"]}
+
+
+def narrowest(walk, vendor):
+    """The truth of it. Of limen's own grants nothing was used yet."""
+    lab, people = walk.lab, walk.lab.past.people
+    short = {"quillwork": "quill-"}.get(vendor, f"{vendor}-")
+    theirs = {p: scope for p, scope in lab.truth.narrow.items() if p.rpartition("/")[2].removeprefix("github:").startswith(short)}
+    theirs |= {p: scope for p, scope in lab.truth.narrow.items() if p.startswith(f"github:{vendor}-")}
+    return theirs | ({person: set() for person in people[vendor]} if vendor == "quillwork" else {})
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_the_scope_proposals_are_the_narrowest_that_lose_nothing(walk, vendor):
+    truth = narrowest(walk, vendor)
+    assert truth
+    assert proposed(walk, vendor) == truth
+
+
+def test_that_comparison_sees_a_scope_that_is_too_narrow_and_one_too_wide(walk):
+    found = proposed(walk, "quillwork")
+    for bend in (lambda scope: scope.pop(), lambda scope: scope.add(("s3:GetObject", "arn:aws:s3:::aurelia-core/weights/*"))):
+        bent = copy.deepcopy(narrowest(walk, "quillwork"))
+        bend(next(scope for principal, scope in bent.items() if principal.endswith("quill-annotator")))
+        assert found != bent
+
+
+# --- keys
+
+
+def keys_of(walk, vendor):
+    """Every key on a vendor's list: (repository, path) of one that was found in a history, ("", name) of one that a log names."""
+    found = set()
+    for row in walk.ask("keys", "list", vendor)["keys"]:
+        assert row["touched"], row
+        assert {touch["grade"] for touch in row["touched"]} == {"observed"}
+        places = {(place["repo"].rpartition("/")[2], commit["path"]) for place in row["places"] for commit in place["commits"]}
+        found |= places or {("", row["name"])}
+    return found
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_the_key_list_is_every_key_that_touched_the_vendors_path_and_no_other(walk, vendor):
+    found = keys_of(walk, vendor)
+    assert found == walk.lab.truth.keys[vendor]
+    assert not found & walk.lab.truth.never_touched
+
+
+def test_that_comparison_sees_a_key_too_many_and_one_that_is_missing(walk):
+    found = keys_of(walk, "quillwork")
+    for bent in (found - {next(iter(found))}, found | {next(iter(walk.lab.truth.never_touched))}):
+        assert bent != walk.lab.truth.keys["quillwork"]
