@@ -24,6 +24,7 @@ SHAPES = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "FINGERPRINT"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
+    (re.compile(r"\b[\d,.]+ (h in all|days ago)"), r"SO MANY \1"),  # until now
     (re.compile(r"  +"), "  "),
 )
 
