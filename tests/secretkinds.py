@@ -8,14 +8,25 @@ import re
 import string
 import subprocess
 import warnings
+from pathlib import Path
 from re import _constants as const
 from re import _parser as parser
 from typing import Any
 
-from limen.scan.secrets import binary
+from limen.scan.keyring import Keyring
+from limen.scan.secrets import Kingfisher, binary
 
 LETTERS = string.ascii_letters + string.digits
 MANY = 100
+
+
+def compiled_rules() -> Path:
+    """Where Kingfisher's compiled rules lie, made once for all test runs: it takes some seconds."""
+    place = Path(__file__).resolve().parents[1] / ".make" / "rules"
+    with Kingfisher.ready(Keyring.of(b"k" * 32), rules=place) as kingfisher:
+        if kingfisher.rules is not None and not kingfisher.rules.exists():
+            kingfisher.search([("00" * 20, b"nothing")])
+    return place
 
 
 def rules(home: Any) -> list[dict[str, str]]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from inprocess import a_gateway
 from limen import cli
-from limen.scan.keyring import Keyring
-from limen.scan.secrets import Kingfisher
+from secretkinds import compiled_rules
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from limen.server import Gateway
 
@@ -38,12 +37,8 @@ def in_gateway(tmp_path: Path) -> Callable[[Callable[[Gateway], Awaitable[Any]]]
 
 @pytest.fixture(scope="session")
 def rules() -> Path:
-    """Kingfisher's compiled rules, made once for all test runs: it takes some seconds."""
-    place = Path(__file__).resolve().parents[2] / ".make" / "rules"
-    with Kingfisher.ready(Keyring.of(b"k" * 32), rules=place) as kingfisher:
-        if kingfisher.rules is not None and not kingfisher.rules.exists():
-            kingfisher.search([("00" * 20, b"nothing")])
-    return place
+    """Where Kingfisher's compiled rules lie."""
+    return compiled_rules()
 
 
 @pytest.fixture
