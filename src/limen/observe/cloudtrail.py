@@ -76,8 +76,8 @@ class _Identity(msgspec.Struct, gc=False):
 
 class _Event(msgspec.Struct, gc=False):
     eventTime: str  # noqa: N815
-    eventSource: str  # noqa: N815
-    eventName: str  # noqa: N815
+    eventSource: str = ""  # noqa: N815
+    eventName: str = ""  # noqa: N815
     eventID: str = ""  # noqa: N815
     userIdentity: _Identity | None = None  # noqa: N815
     sourceIPAddress: str | None = None  # noqa: N815
@@ -163,8 +163,10 @@ def _take(given: Any) -> Taken:
         made = _of_s3(event, at_us)
     elif source in ("iam.amazonaws.com", "sts.amazonaws.com", "signin.amazonaws.com"):
         made = _of_identity(event, at_us, source.partition(".")[0])
-    else:
+    elif source or event.eventCategory == "Insight":
         made = "events of other services"
+    else:
+        raise OddError("has no eventSource")
     return (at_us, [], made) if type(made) is str else (at_us, made, "")  # type: ignore[return-value]
 
 

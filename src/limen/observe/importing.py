@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from limen.core.errors import Invalid
+from limen.core.intervals import Intervals
 from limen.observe.coverage import claimed, covered
+from limen.observe.digests import Digests, is_digest, last_part
 from limen.observe.inputs import Feed
 from limen.observe.manifest import Bad, Hole, Manifest, Source
 from limen.observe.report import BAD_KEPT, Pulse, Report
@@ -21,7 +23,6 @@ from limen.observe.rows import DAY_US, US, Rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from limen.core.intervals import Intervals
     from limen.observe.depot import Depot
     from limen.observe.inputs import Input
     from limen.observe.manifest import Part
@@ -62,6 +63,9 @@ class Found:
     bad_count: int = 0
     events: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    digests: Digests = field(default_factory=Digests)
+    contents: dict[str, str] = field(default_factory=dict)
+    exact: Intervals = field(default_factory=Intervals)  # what CloudTrail's own digests prove to be all there
 
 
 def read(
@@ -78,15 +82,26 @@ def read(
     rows = Rows(order.source, reader.kind, staging.write)
     gap_us = (order.gap_s or reader.gap_s) * US
     done = 0
+    inputs = list(inputs)
+    found.digests.wanted = reader.kind == "cloudtrail" and any(is_digest(given.name) for given in inputs)
     for given in inputs:
-        feed = Feed(given)
+        feed = Feed(given, hash_content=found.digests.wanted)
         ends_us = reader.ends_us(given.name)
         report = Report(given.name, gap_us=gap_us, latest_us=now_us + DAY_US, pulse=found.pulse, ends_us=ends_us)
-        reader.read(feed, rows, report)
+        if found.digests.wanted and is_digest(given.name):
+            if why := found.digests.take(feed):
+                report.spoil(0, why)
+        else:
+            reader.read(feed, rows, report)
         _add(found, report, feed)
         done += feed.length
         progress(done, found.events)
     rows.flush()
+    exact, holes, bad = found.digests.conclude(found.inputs, found.contents)
+    found.exact = exact
+    found.holes += holes
+    found.bad += bad[: BAD_KEPT - len(found.bad)]
+    found.bad_count += len(bad)
     return found
 
 
@@ -96,6 +111,8 @@ def _add(found: Found, report: Report, feed: Feed) -> None:
     found.bad_count += report.bad_count
     found.bad += report.bad[: BAD_KEPT - len(found.bad)]
     found.left_out += report.left_out
+    if feed.content_digest:
+        found.contents[last_part(report.name)] = feed.content_digest
     found.inputs.append(
         Source(
             name=report.name,
@@ -115,7 +132,7 @@ def manifest_of(reader: Reader, order: Order, found: Found, staging: Staging, pa
     """What the import says of itself."""
     gap_s = order.gap_s or reader.gap_s
     alive = found.pulse.alive(gap_s * US)
-    claims = claimed(alive, staging.scopes(), scopes=order.scopes, told=order.told, basis=reader.basis)
+    claims = claimed(alive, staging.scopes(), scopes=order.scopes, told=order.told, basis=reader.basis, exact=found.exact)
     spans = alive.spans
     return Manifest(
         source=order.source,

@@ -42,13 +42,19 @@ class Input:
 class Feed:
     """An input's bytes after decompression, chunk by chunk, with the digest of what was read. Owned by one thread."""
 
-    def __init__(self, source: Input) -> None:
+    def __init__(self, source: Input, *, hash_content: bool = False) -> None:
         self.name = source.name
         self.length = 0  # of the bytes as they lie
         self.offset = 0  # of what was given so far, after decompression
         self.damage: str = ""  # why the bytes end before their time
         self._source = source
         self._sha256 = hashlib.sha256()
+        self._content = hashlib.sha256() if hash_content else None
+
+    @property
+    def content_digest(self) -> str:
+        """SHA-256 of the bytes after decompression, if it was asked for."""
+        return self._content.hexdigest() if self._content else ""
 
     @property
     def digest(self) -> str:
@@ -63,6 +69,8 @@ class Feed:
             first += more
         plain = self._gunzipped(first, raw) if first.startswith(_GZIP) else _sliced(first, raw)
         for chunk in plain:
+            if self._content:
+                self._content.update(chunk)
             yield chunk
             self.offset += len(chunk)
 
