@@ -114,7 +114,7 @@ def _make(directory: Path, text: str) -> None:
     from limen.config import load
     from limen.server import Gateway
 
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # what was observed of people lies in it
     if (directory / "limen.toml").exists():
         say(f"limen: {directory / 'limen.toml'} was there already, and stays as it is: what you told now is not noted in it")
     else:

@@ -47,6 +47,10 @@ def keys(data: Path) -> Iterator[Line]:
         yield unknown("keys", "this account can't read them", "ask as the account that serves")
     elif not wrong and not short:
         yield ok("keys", "readable by the account that serves, and by nobody else")
+    if data.stat().st_mode & OTHERS:
+        mode = f"{stat.S_IMODE(data.stat().st_mode):04o}"
+        says = f"{data} has mode {mode}: other accounts can read what is in it, such as who was observed where"
+        yield warning("keys", says, f"chmod go-rwx {data}")
 
 
 def _modes(path: Path, forbidden: int) -> Iterator[tuple[str, str]]:

@@ -106,6 +106,12 @@ def test_a_key_that_others_can_read_is_broken(data, doctor):
     assert any("not a key of 32 bytes" in says for _, says in of(doctor(), "keys"))
 
 
+def test_a_directory_that_other_accounts_can_read_is_told(data, doctor):
+    assert worst(doctor(), "keys") == "ok"
+    data.chmod(0o755)
+    assert worst(doctor(), "keys") == "warning"
+
+
 def test_a_taken_port_is_told_from_a_free_one(data, doctor):
     config = (data / "limen.toml").read_text()
     port = int(config.partition('listen = "127.0.0.1:')[2].partition('"')[0])
@@ -148,6 +154,7 @@ def test_marks_of_a_registered_version_are_nobody_elses(tmp_path):
         await (await a_gateway(tmp_path / "data")).close()
 
     asyncio.run(make())
+    (tmp_path / "data").chmod(0o700)
     assert [line.state for line in near.keys(tmp_path / "data")] == [State.OK]
 
 
