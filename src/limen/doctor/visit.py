@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from limen.config import Config, load
 from limen.core.errors import Invalid, LimenError
-from limen.doctor import clock, disk, far, log, near
+from limen.doctor import alerts, clock, disk, far, log, near
 from limen.doctor.lines import State, broken, ok, unknown
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def visit(data: Path, ask: Ask) -> Iterator[Line]:
         ("upstreams", lambda: far.second_place(config)),
         ("upstreams", lambda: far.upstreams(config)),
         ("upstreams", lambda: far.surveyed(config)),
+        ("alerts", lambda: alerts.look(config, ask, running=status is not None)),
         ("ports", lambda: near.ports(config, running=status is not None)),
         ("keys", lambda: near.keys(data)),
         ("start-up", lambda: near.startup_code(config)),

@@ -11,7 +11,8 @@ import pytest
 from joserfc import jwk
 
 from inprocess import a_gateway
-from limen.doctor import clock, disk, far, near, visit
+from limen.config import load
+from limen.doctor import alerts, clock, disk, far, near, visit
 from limen.doctor.lines import State, broken, ok, unknown, warning
 from serving import Served
 from simulator import World
@@ -156,6 +157,23 @@ def test_marks_of_a_registered_version_are_nobody_elses(tmp_path):
     asyncio.run(make())
     (tmp_path / "data").chmod(0o700)
     assert [line.state for line in near.keys(tmp_path / "data")] == [State.OK]
+
+
+TOLD = {"alerts": [{"name": "desk", "waiting": 0, "attempts": 0}], "no_longer_configured": []}
+STUCK = {"alerts": [{"name": "desk", "waiting": 3, "attempts": 9}], "no_longer_configured": ["old"]}
+
+
+def test_alerts_that_wait_are_told(data, doctor, monkeypatch):
+    monkeypatch.delenv("LIMEN_ALERT_DESK_SECRET", raising=False)
+    assert of(doctor(), "alerts") == []
+    with (data / "limen.toml").open("a") as config:
+        config.write('\n[[alert]]\nname = "desk"\nkind = "webhook"\nurl = "https://desk.example/hook"\n')
+    assert worst(doctor(), "alerts") == "broken"
+    monkeypatch.setenv("LIMEN_ALERT_DESK_SECRET", "whsec_" + "A" * 43 + "=")
+    assert worst(doctor(), "alerts") == "cannot say"
+    config = load(data)
+    assert states(alerts.look(config, lambda _: TOLD, running=True)) == [State.OK]
+    assert states(alerts.look(config, lambda _: STUCK, running=True)) == [State.WARNING, State.WARNING]
 
 
 # --- the clock
