@@ -419,6 +419,14 @@ def _keys(gateway: Gateway, who: Who, vendor: str | None) -> dict[str, Any]:
     return answer
 
 
+async def scan_takers(gateway: Gateway, args: dict[str, Any], by: str) -> list[dict[str, Any]]:
+    """Who is known to have taken a repository's history, by other systems' logs."""
+    del by
+    observed = Observed(gateway.observing.depot, gateway.who.current())
+    histories = await asyncio.to_thread(observed.histories)
+    return [{**touch.to_json(), "lab": touch.lab} for touch in histories.get(args["repo"].lower(), [])]
+
+
 async def scan_commit(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """Record a scan that was staged."""
     return await scanning.commit(gateway.custody, gateway.config.data, args["manifest"], by=by)
@@ -455,6 +463,7 @@ VERBS: Final[dict[str, Verb]] = {
     "ledger.seal": ledger_seal,
     "scan.commit": scan_commit,
     "scan.shards": scan_shards,
+    "scan.takers": scan_takers,
     "story.tell": story_tell,
     "ledger.witnesses": ledger_witnesses,
     "observe.commit": observe_commit,

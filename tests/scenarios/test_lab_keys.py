@@ -76,3 +76,17 @@ def test_the_list_reads_as_text(desk):
     said = desk.run("keys", "list", "marlow")
     assert "keys that touched marlow's path" in said
     assert "in a history taken by" in said
+
+
+def test_a_scan_says_which_vendors_took_the_history_since(desk, lab):
+    [path] = (lab.root / "repos").glob("*/helio-eval.git")
+    [scan] = desk.ask("scan", path)["scans"]
+    assert {vendor for one in scan["taken_by"] for vendor in one["vendors"]} == {"tessel"}
+    taken = {place["commits"][0]["path"]: place["taken_by"] for key in scan["keys"] for place in key["places"]}
+    assert {path: vendors for path, vendors in taken.items() if path.startswith("late/")} == {"late/billing.env": []}
+    assert all(vendors == ["tessel"] for path, vendors in taken.items() if not path.startswith("late/"))
+    said = desk.run("scan", path)
+    assert "  TAKEN by tessel, last 2026-03-" in said
+    assert "in a history that tessel took since" in said
+    [path] = (lab.root / "repos").glob("*/infra.git")
+    assert "no vendor is known to have taken this history" in desk.run("scan", path)

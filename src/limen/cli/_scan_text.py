@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
@@ -26,6 +27,7 @@ def show(answer: dict[str, Any]) -> None:
         click.echo("  no keys found" if answer["kingfisher"] else "  keys: nobody looked")
     if of_git:
         _references(answer)
+        _takers(answer["taken_by"])
     for reason in answer["left_out"]:
         click.echo(f"  LEFT OUT: {reason}")
     if not answer["boxed"]:
@@ -61,6 +63,24 @@ def _references(answer: dict[str, Any]) -> None:
             click.echo(f"  not counted as references: {len(blobs)} blobs {why} (--json lists them)")
 
 
+def _takers(takers: list[dict[str, Any]]) -> None:
+    """Who is known to have taken this history, by vendor; unknown principals by name."""
+    last: dict[str, int] = {}
+    for one in takers:
+        names = one["vendors"] or ([] if one["lab"] else [f"unknown principal {one['principal']}"])
+        for name in names:
+            last[name] = max(last.get(name, 0), one["last_us"])
+    for name, at_us in sorted(last.items()):
+        click.echo(f"  TAKEN by {name}, last {day(at_us)} (observed)")
+    if not last:
+        click.echo("  no vendor is known to have taken this history")
+
+
+def day(at_us: int) -> str:
+    """A moment as its UTC date."""
+    return datetime.fromtimestamp(at_us / 1_000_000, UTC).strftime("%Y-%m-%d")
+
+
 def _commits(one: dict[str, Any]) -> None:
     for commit in one["commits"][:_SHOWN]:
         click.echo(f"      {commit['path']} in {commit['commit'][:12]} by {commit['author']}{_REACH[commit['reach']]}")
@@ -68,3 +88,5 @@ def _commits(one: dict[str, Any]) -> None:
         click.echo(f"      and {more} more commits")
     if not one["commits"]:
         click.echo("      no commit names it")
+    if one["taken_by"]:
+        click.echo(f"      in a history that {', '.join(one['taken_by'])} took since")

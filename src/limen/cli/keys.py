@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003  click reads the annotation's value
 from typing import Any
 
 import click
 
+from limen.cli._scan_text import day
 from limen.cli.link import call, data_option, json_option, print_json, say
 
 _SHOWN = 3
@@ -57,7 +57,7 @@ def _print(key: dict[str, Any]) -> None:
         who = " or ".join(touch["people"]) or ", ".join(touch["vendors"]) or touch["principal"] or "the lab"
         sure = "" if touch["certain"] else ", perhaps"
         click.echo(
-            f"  {_REASONS[touch['reason']]} {who}: {touch['where']}, last {_day(touch['last_us'])} ({touch['grade']}{sure})"
+            f"  {_REASONS[touch['reason']]} {who}: {touch['where']}, last {day(touch['last_us'])} ({touch['grade']}{sure})"
         )
     _more(len(key["touched"]) - _SHOWN, "touches")
 
@@ -75,7 +75,3 @@ def _place(place: dict[str, Any]) -> str:
 def _more(count: int, noun: str) -> None:
     if count > 0:
         click.echo(f"  and {count} more {noun}")
-
-
-def _day(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1_000_000, UTC).strftime("%Y-%m-%d")

@@ -118,12 +118,19 @@ def _recorded(data: Path, found: Manifest, authors: dict[str, str], *, dry_run: 
     from limen import scanning
 
     entry = None if dry_run else call(data, "scan.commit", {"manifest": scanning.stage(data, found)})["entry"]
-    answer: dict[str, Any] = {"entry": entry, **msgspec.to_builtins(found)}
+    takers = call(data, "scan.takers", {"repo": found.repo}) if found.subject == "git" else []
+    answer: dict[str, Any] = {"entry": entry, **msgspec.to_builtins(found), "taken_by": takers}
     del answer["schema"]
     for one in [*answer["references"], *(place for key in answer["keys"] for place in key["places"])]:
         for commit in one["commits"]:
             commit["author"] = authors.get(commit["commit"], "")
+        one["taken_by"] = _took(takers, min((commit["at"] for commit in one["commits"]), default=0))
     return answer
+
+
+def _took(takers: list[dict[str, Any]], since: int) -> list[str]:
+    """The vendors that took the history after a commit was made, by the commit's own date; with none, at any time."""
+    return sorted({vendor for one in takers if one["last_us"] >= since * 1_000_000 for vendor in one["vendors"]})
 
 
 def _commits(found: Manifest) -> set[str]:
