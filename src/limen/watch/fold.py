@@ -277,7 +277,7 @@ class Fold:
         """Whether they, or two of their peers, were there at such an hour before. Where nobody can say, it counts as usual."""
         if past.union(mask for d, mask in person.hours.items() if d < day) & usual:
             return True
-        if person.active_days(day) < self.rules.own_days:
+        if not person.is_settled(day, self.rules):
             if person.say_once(day, f"? {r.HOURS}"):
                 self._cannot_say(r.HOURS)
             return True

@@ -60,16 +60,18 @@ SELECT source, principal, session, epoch_us(day::TIMESTAMP) // 86400000000 AS da
     count(*) FILTER (WHERE before = day) AS clones_before, max(at_us) AS newest_us
 FROM first GROUP BY ALL ORDER BY day, source, principal, session
 """
+# Not from one table that both sides share: that would be laid down whole, in memory.
 _DENIED: Final = """
-WITH seen AS (
-    SELECT source, principal, session, day, at_us, action, outcome, resource, entry FROM observation
-    WHERE entry <= $entry AND day BETWEEN $late::DATE AND $last::DATE AND action IN ('read', 'head')
-)
 SELECT no.source, no.principal, no.session, epoch_us(yes.day::TIMESTAMP) // 86400000000 AS day,
-    count(DISTINCT resource) AS resources, max(yes.at_us) AS newest_us
-FROM seen AS no JOIN seen AS yes USING (source, principal, session, resource)
-WHERE no.outcome = 'denied' AND yes.outcome = 'ok' AND yes.action = 'read'
-    AND yes.at_us > no.at_us AND yes.at_us <= no.at_us + $denied_us AND (no.entry = $entry OR yes.entry = $entry)
+    count(DISTINCT yes.resource) AS resources, max(yes.at_us) AS newest_us
+FROM (
+    SELECT source, principal, session, resource, at_us, entry FROM observation
+    WHERE entry <= $entry AND day BETWEEN $late::DATE AND $last::DATE AND action IN ('read', 'head') AND outcome = 'denied'
+) AS no JOIN (
+    SELECT source, principal, session, resource, at_us, entry, day FROM observation
+    WHERE entry <= $entry AND day BETWEEN $late::DATE AND $last::DATE AND action = 'read' AND outcome = 'ok'
+) AS yes USING (source, principal, session, resource)
+WHERE yes.at_us > no.at_us AND yes.at_us <= no.at_us + $denied_us AND (no.entry = $entry OR yes.entry = $entry)
 GROUP BY ALL ORDER BY day, source, principal, session
 """
 _NETWORKS: Final = """
@@ -116,6 +118,10 @@ class _Days:
     def counts(self, actor: Actor, of: str) -> dict[int, int]:
         """One figure by day, where it is not nothing."""
         return {day: row[of] for day, row in self.by_actor[actor].items() if row.get(of)}
+
+    def is_settled(self, actor: Actor, day: int, rules: r.Rules) -> bool:
+        """Whether there is enough past, and a week of it, to say which hours are usual."""
+        return self.active(actor, day) >= rules.own_days and min(self.by_actor[actor]) <= day - past.WEEK
 
     def active(self, actor: Actor, day: int) -> int:
         """On how many days before this one it did anything."""
@@ -224,15 +230,17 @@ class Observed:
 
     def _hours(self, days: _Days, entry: int) -> Iterator[Finding]:
         rules = self._rules
+        usual: dict[tuple[str, int], dict[Actor, int]] = {}
         for actor, by_day in days.by_actor.items():
             for day, row in by_day.items():
-                if row["newest_us"] is None or days.active(actor, day) < rules.own_days:
+                if row["newest_us"] is None or not days.is_settled(actor, day, rules):
                     continue
-                new = _week(row["hours"] & ~row["hours_before"], day)
-                odd = _outside(new, self._usual(days, actor, day), rules.hours_around)
-                others = (self._usual(days, other, day) for other in days.by_source[actor[0]] if other != actor) if odd else ()
-                near = list(others)
-                if any(_few(bit, near, rules.hours_around) for bit in range(2 * past.HOURS) if odd >> bit & 1):
+                where = actor[0], day
+                if where not in usual:
+                    usual[where] = {other: self._usual(days, other, day) for other in days.by_source[actor[0]]}
+                odd = _outside(_week(row["hours"] & ~row["hours_before"], day), usual[where][actor], rules.hours_around)
+                others = [mask for other, mask in usual[where].items() if other != actor] if odd else []
+                if any(_few(bit, others, rules.hours_around) for bit in range(2 * past.HOURS) if odd >> bit & 1):
                     yield self._say(r.HOURS, r.Severity.LOW, _Case(entry, actor, day, row["newest_us"]), {})
 
     def _usual(self, days: _Days, actor: Actor, day: int) -> int:

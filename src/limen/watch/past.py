@@ -86,6 +86,10 @@ class Person(msgspec.Struct):
         self.told[name] = day
         return True
 
+    def is_settled(self, day: int, rules: Rules) -> bool:
+        """Whether there is enough past, and a week of it, to say which hours are usual."""
+        return self.active_days(day) >= rules.own_days and min(self.hours) <= day - WEEK
+
     def active_days(self, day: int) -> int:
         """On how many days before this one there was an access."""
         return sum(1 for d in self.hours if d < day)

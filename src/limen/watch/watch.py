@@ -47,7 +47,7 @@ LOOK_EVERY_S: Final = 0.5
 AGAIN_S: Final = 5.0
 BATCH: Final = 1024
 BREATH: Final = 64  # entries; then whoever waits for the interpreter may have it
-NOTED_EVERY: Final = 8192
+NOTED_EVERY: Final = 65_536  # entries; a start after a crash reads so many again at most
 NETWORK: Final = "network"
 NOTED_NETWORK: Final = b'"network":'
 
