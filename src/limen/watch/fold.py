@@ -46,6 +46,7 @@ class State(msgspec.Struct):
 
     upto: int = 0
     at_us: int = 0  # of the last entry that could be read
+    day: int = 0  # today. Only today's figures change: what was before stays what it was
     people: dict[str, dict[str, Person]] = {}  # project -> pseudonym
     versions: dict[str, int] = {}  # asset@number -> bytes
     open: dict[int, Open] = {}
@@ -59,6 +60,7 @@ class Fold:
         self.rules = rules
         self.state = state or State()
         self.networks = networks or Networks(rules)
+        self._usual_today: dict[tuple[str, bool], int | None] = {}
         self._kinds: dict[str, Callable[[int, dict[str, Any], int], Iterable[Finding]]] = {
             "access.intent": self._intent,
             "access.outcome": self._outcome,
@@ -79,7 +81,7 @@ class Fold:
             if entry["v"] != VERSION:
                 found.append(self._unreadable((index,)))
                 return found
-            self.state.at_us = at_us
+            self._enter(at_us)
             if (of_kind := self._kinds.get(entry["kind"])) is not None:
                 found += of_kind(index, entry, at_us)
             if "session" in entry and "who" in entry and "network" in entry.get("commit", ()):
@@ -103,7 +105,7 @@ class Fold:
     # --- accesses
 
     def _intent(self, index: int, intent: dict[str, Any], at_us: int) -> Iterable[Finding]:
-        person = self._person(intent, at_us)
+        person = self._person(intent)
         if intent.get("canary"):
             yield from self._canary(index, intent, at_us, person)
         yield from self._hour(index, intent, at_us, person)
@@ -122,15 +124,14 @@ class Fold:
         if read is None:
             return
         person = self.state.people[read.subject["project"]][read.subject["who"]]
-        day = at_us // r.DAY_US
-        person.enter(day, self.rules)
+        person.enter(self.state.day, self.rules)
         certain = outcome.get("end") != "unknown" and "sent" in outcome
         parts = _handed(read.parts, outcome) if certain else read.parts
         handed = int(outcome["sent"]) if certain else sum(end - start for _, start, end in parts)
         if not handed:
             return
         by_day = person.taken if certain else person.unsure
-        by_day[day] = by_day.get(day, 0) + handed
+        by_day[person.day] = by_day.get(person.day, 0) + handed
         entries = (outcome["of"], index)
         yield from self._bulk(entries, read.subject, at_us, person)
         yield from self._odd_bulk(entries, read.subject, at_us, person, handed)
@@ -138,7 +139,7 @@ class Fold:
             yield from self._whole(entries, read, at_us, person, parts)
 
     def _refusal(self, index: int, refusal: dict[str, Any], at_us: int) -> Iterable[Finding]:
-        person = self._person(refusal, at_us)
+        person = self._person(refusal)
         asset, rule = refusal.get("asset", ""), refusal["rule"]
         if refusal.get("canary"):
             yield from self._canary(index, refusal, at_us, person)
@@ -180,7 +181,7 @@ class Fold:
         own = past.own_most(person.taken, day, rules, active=person.active_days(day))
         if own is not None and total <= own * rules.bulk_factor:
             return
-        peers = past.peers_usual((p.taken for p in self._peers(subject, person)), day, rules)
+        peers = self._usual(subject, person)
         if own is None and peers is None:
             if person.say_once(day, f"? {r.BULK}"):
                 self._cannot_say(r.BULK)
@@ -306,9 +307,16 @@ class Fold:
 
     # --- people
 
-    def _person(self, entry: dict[str, Any], at_us: int) -> Person:
+    def _enter(self, at_us: int) -> None:
+        """The clock may step back a little over midnight: that begins no day again. By more than a day, it was wrong before."""
+        self.state.at_us, day = at_us, at_us // r.DAY_US
+        if not self.state.day - 1 <= day <= self.state.day:
+            self.state.day = day
+            self._usual_today.clear()
+
+    def _person(self, entry: dict[str, Any]) -> Person:
         person = self._named(entry["project"], entry["who"], entry)
-        person.enter(at_us // r.DAY_US, self.rules)
+        person.enter(self.state.day, self.rules)
         return person
 
     def _named(self, project: str, who: str, entry: dict[str, Any]) -> Person:
@@ -319,6 +327,14 @@ class Fold:
         if entry.get("who") == who:
             person.vendor, person.workload = entry.get("vendor", ""), "sponsor" in entry
         return person
+
+    def _usual(self, subject: dict[str, str], person: Person) -> int | None:
+        """What people of this project, or its programs, usually take in a day; reckoned once a day."""
+        which = subject["project"], person.workload
+        if which not in self._usual_today:
+            everybody = (p.taken for p in self.state.people[which[0]].values() if p.workload == person.workload)
+            self._usual_today[which] = past.usual(everybody, self.state.day, self.rules)
+        return self._usual_today[which]
 
     def _peers(self, subject: dict[str, Any], person: Person) -> Iterable[Person]:
         people = self.state.people[subject["project"]].values()

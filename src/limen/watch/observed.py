@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hmac
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -103,6 +103,8 @@ class _Days:
 
     by_actor: dict[Actor, dict[int, dict[str, Any]]]
     by_source: dict[str, list[Actor]]
+    _by_day: dict[tuple[str, str], dict[int, list[int]]] = field(default_factory=dict)
+    _usual: dict[tuple[str, str, int], int | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: Iterable[dict[str, Any]]) -> _Days:
@@ -114,6 +116,18 @@ class _Days:
                 by_source[actor[0]].append(actor)
             by_actor[actor][row["day"]] = row
         return cls(by_actor, by_source)
+
+    def usual(self, source: str, of: str, day: int, rules: r.Rules) -> int | None:
+        """What 95 of 100 days of a source's actors stay at or below; reckoned once."""
+        if (source, of) not in self._by_day:
+            by_day = self._by_day[source, of] = defaultdict(list)
+            for actor in self.by_source[source]:
+                for each, figure in self.counts(actor, of).items():
+                    by_day[each].append(figure)
+        if (source, of, day) not in self._usual:
+            recent = ({d: n} for d, some in self._by_day[source, of].items() for n in some)
+            self._usual[source, of, day] = past.usual(recent, day, rules)
+        return self._usual[source, of, day]
 
     def counts(self, actor: Actor, of: str) -> dict[int, int]:
         """One figure by day, where it is not nothing."""
@@ -196,8 +210,7 @@ class Observed:
         own = past.own_most(recent, day, self._rules, active=days.active(actor, day))
         if own is not None and now <= own * factor:
             return None
-        others = (days.counts(other, of) for other in days.by_source[actor[0]] if other != actor)
-        peers = past.peers_usual(others, day, self._rules)
+        peers = days.usual(actor[0], of, day, self._rules)
         if own is None and peers is None:
             return None
         bar = max(floor, factor * max(own or 0, peers or 0))

@@ -65,8 +65,8 @@ class Person(msgspec.Struct):
     told: dict[str, int] = {}  # rule, and asset if it is about one -> the day on which it was last said
 
     def enter(self, day: int, rules: Rules) -> None:
-        """Begin a day: what is older than the past goes. An entry of an earlier day changes nothing."""
-        if day <= self.day:
+        """Begin a day: what is older than the past goes."""
+        if day == self.day:
             return
         self.day, self.odd_bytes, self.odd_entry = day, 0, -1
         oldest = day - rules.past_days
@@ -81,7 +81,7 @@ class Person(msgspec.Struct):
 
     def say_once(self, day: int, name: str) -> bool:
         """Whether it was not said today yet; from now on it was."""
-        if self.told.get(name, -1) >= day:
+        if self.told.get(name, -1) == day:
             return False
         self.told[name] = day
         return True
@@ -102,8 +102,8 @@ def own_most(by_day: dict[int, int], day: int, rules: Rules, *, active: int) -> 
     return max((n for d, n in by_day.items() if d < day), default=0)
 
 
-def peers_usual(by_days: Iterable[dict[int, int]], day: int, rules: Rules) -> int | None:
-    """What 95 of 100 days of peers stay at or below; None if there are too few of them to say."""
+def usual(by_days: Iterable[dict[int, int]], day: int, rules: Rules) -> int | None:
+    """What 95 of 100 days of everybody stay at or below; None if there are too few of them to say."""
     oldest = day - rules.past_days
     all_days = sorted(n for by_day in by_days for d, n in by_day.items() if oldest <= d < day)
     if len(all_days) < rules.peer_days:
