@@ -32,10 +32,9 @@ def main(path, url, count, kind):
     target = Target(name="soc", kind="webhook", url=url)
     now_us = lambda: time.time_ns() // 1000  # noqa: E731  the wall clock, as the gateway has it
     with Book(path) as book:
-        for n in range(count):
-            raw = json.dumps({"n": n, "finding_info": {"title": "t", "analytic": {"uid": "bulk-read"}}}).encode()
-            found = Found(f"{n:032x}", n, "bulk-read", 3, n, 0, "r", again=False, raw=raw)
-            book.keep([found], {}, queue=[(found.uid, target.name)], now_us=now_us())
+        raw = json.dumps({"finding_info": {"title": "t", "analytic": {"uid": "bulk-read"}}}).encode()
+        some = [Found(f"{n:032x}", n, "bulk-read", 3, n, 0, "r", again=False, raw=raw) for n in range(count)]
+        book.keep(some, {}, queue=[(found.uid, target.name) for found in some], now_us=now_us())
         send = sender(target, SECRET, data=path.parent, now=time.time)
         courier = {"careful": Courier, "careless": Careless}[kind](target, send, book=path, source="lab", now_us=now_us)
         while book.waiting():
