@@ -353,3 +353,31 @@ def test_that_comparison_sees_a_key_too_many_and_one_that_is_missing(walk):
     found = keys_of(walk, "quillwork")
     for bent in (found - {next(iter(found))}, found | {next(iter(walk.lab.truth.never_touched))}):
         assert bent != walk.lab.truth.keys["quillwork"]
+
+
+# --- the rest of the page
+
+
+def test_the_review_has_every_vendor_with_what_it_touched(walk):
+    report = walk.ask("review")
+    told = {row["vendor"]: row["sums"]["observed"] for row in report["vendors"]}
+    truth = {vendor: sum(len(what.objects) for what in of_vendor(walk.lab.truth.seen, vendor).values()) for vendor in VENDORS}
+    assert told == truth
+    assert all(told.values())
+
+
+def test_the_adopted_bucket_is_what_lies_in_it(walk):
+    place = PLACES["sft"]
+    lengths = [len(raw) for (bucket, key), raw in walk.lab.contents.items() if (bucket, key[:4]) == (place.bucket, place.prefix)]
+    [printed] = [text for command, text in walk.printed.items() if "asset adopt" in command]
+    assert f"{len(lengths)} objects, {sum(lengths)} bytes" in printed
+
+
+def test_the_doctor_reaches_the_buckets_that_init_was_told_of(walk, monkeypatch):
+    for name, value in walk.shell.environment.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    answer = json.loads(walk.limen("doctor", "--json"))
+    found = {line["says"]: line["state"] for line in answer["checks"] if line["part"] == "upstreams"}
+    assert found["s3://orchid-data/sft/ may be listed and read"] == "ok"
+    assert set(found.values()) == {"ok"}
