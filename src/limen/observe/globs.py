@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ _WILD: Final = re.compile(r"[*?]")
 _Key = tuple[str, ...]
 
 
-@lru_cache(maxsize=65_536)
 def compiled(pattern: str) -> re.Pattern[str]:
     """A pattern as a regular expression for `fullmatch`. Every character but `*` and `?` stands for itself."""
     parts = (".*" if c == "*" else "." if c == "?" else re.escape(c) for c in re.sub(r"\*+", "*", pattern))

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.core.errors import Invalid
-from limen.observe.globs import Globs, compiled, head
+from limen.observe.globs import Globs, head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -131,8 +131,15 @@ class Who:
 
     def reaching(self, principal: str) -> tuple[Attribution, ...]:
         """Whom a principal may be put down to in some session at some moment: what is granted to it, they may use."""
-        found = (rule.attribution for rule in self.rules if compiled(folded(rule.principal)).fullmatch(folded(principal)))
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(self.rules[number].attribution for number in self._principals.matches(folded(principal))))
+
+    def looks_closer(self, principal: str) -> bool:
+        """Whether it depends on the session or the moment whom a principal is put down to."""
+        number = self._principals.first(folded(principal))
+        if number is None:
+            return False
+        rule = self.rules[number]  # if it always holds, none after it counts
+        return rule.session != "*" or rule.from_us is not None or rule.until_us is not None
 
     def asset_of(self, resource: str) -> str | None:
         """The asset that a resource is a copy of, or None if no rule says so."""
@@ -146,6 +153,10 @@ class Who:
     @cached_property
     def _rules(self) -> Globs:
         return Globs((folded(rule.principal), rule.session) for rule in self.rules)
+
+    @cached_property
+    def _principals(self) -> Globs:
+        return Globs((folded(rule.principal),) for rule in self.rules)
 
     @cached_property
     def _places(self) -> Globs:

@@ -113,7 +113,7 @@ def reached(depot: Depot, since_us: int | None, until_us: int | None, now_us: in
         start = first if since_us is None else since_us - skew_s * US
         end = max(now_us, last) if until_us is None else until_us + skew_s * US
         windows[source] = (start, max(start, end))
-    return Reach(windows)
+    return Reach(windows, first, last)
 
 
 def sources(depot: Depot, reach: Reach) -> list[dict[str, Any]]:
