@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from limen.core.errors import Invalid, NotFound
+from limen.core.errors import Invalid, LimenError
 from limen.core.events import decode
+from limen.core.types import Upstream
 from limen.custody import MEDIA_OF
 from limen.marks import records
 from limen.scan import governed, manifest
@@ -25,7 +26,7 @@ from limen.scan.run import Looked, keys_of, row_of
 from limen.store.blobs import Blobs, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from limen.catalog.snapshot import Snapshot
@@ -33,12 +34,15 @@ if TYPE_CHECKING:
     from limen.scan.manifest import Key
     from limen.scan.secrets import Kingfisher
 
+    Fetch = Callable[[Upstream, int], bytes]  # the whole of an adopted object of that length
+
 ASSETS: Final = "assets"  # what a scan of our own content is called, where others have a repository's name
 SCANS: Final = "scans"
 _STAGING: Final = "staging"
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _TOLD: Final = 20  # reasons in an entry; the manifest has all
 _PART: Final = 64 << 20
+MOST: Final = 2 << 30  # bytes of a shard that is compared: its index is made in memory
 
 
 def shards(snapshot: Snapshot) -> list[dict[str, Any]]:
@@ -49,6 +53,8 @@ def shards(snapshot: Snapshot) -> list[dict[str, Any]]:
             "version": version.number,
             "shard": shard.path,
             "digest": shard.digest,
+            "length": shard.source_length,
+            "upstream": [shard.upstream.url, shard.upstream.etag] if shard.upstream else None,
             "media": MEDIA_OF.get(shard.content_type, "other"),
         }
         for project in snapshot.projects()
@@ -60,38 +66,71 @@ def shards(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The governed content that a data directory holds, and what of it is not here to be read."""
+    """The governed content of a data directory, and what of it is not read. Of `adopted` shards nobody knows what was handed
+    over to the record.
+    """
 
-    shards: tuple[governed.Shard, ...]
-    left_out: tuple[str, ...]
+    shards: tuple[governed.Shard, ...] = ()
+    left_out: tuple[str, ...] = ()
+    adopted: frozenset[str] = frozenset()
 
 
-def content(data: Path, rows: Iterable[dict[str, Any]]) -> Content:
-    """Registered shards by digest, each with all its names."""
+def content(data: Path, rows: Iterable[dict[str, Any]], fetch: Fetch) -> Content:
+    """Registered shards by digest, each with all its names; adopted ones are read where they rest, as they were adopted."""
     blobs = Blobs(data / "blobs")
     names: dict[tuple[str, str], list[tuple[str, int, str]]] = {}
+    first: dict[tuple[str, str], dict[str, Any]] = {}
+    found: list[governed.Shard] = []
+    left_out: list[str] = []
+    adopted: set[str] = set()
     for row in rows:
-        names.setdefault((row["digest"], row["media"]), []).append((row["asset"], row["version"], row["shard"]))
-    found, missing = [], []
+        # Nobody has read some adopted objects whole: what they were when they were adopted names them.
+        key = (row["digest"] or hashlib.sha256("\0".join(row["upstream"]).encode()).hexdigest(), row["media"])
+        names.setdefault(key, []).append((row["asset"], row["version"], row["shard"]))
+        if row["upstream"]:
+            adopted.add(key[0])
+        if key not in first or first[key]["upstream"]:
+            first[key] = row
     for (digest, media), some in sorted(names.items()):
+        row = first[digest, media]
+        if row["length"] > MOST:
+            left_out.append(f"{_named(some[0])} was not compared: it has more than {MOST >> 20} MiB")
+            continue
+        found.append(governed.Shard(digest, media, _loader(blobs, row, fetch), tuple(some)))
+    return Content(tuple(found), tuple(left_out), frozenset(adopted))
+
+
+def _loader(blobs: Blobs, row: dict[str, Any], fetch: Fetch) -> Callable[[], bytes]:
+    def load() -> bytes:
+        if row["upstream"]:
+            return fetch(Upstream(*row["upstream"]), row["length"])
+        return blobs.path(row["digest"]).read_bytes()
+
+    return load
+
+
+def _named(name: tuple[str, int, str]) -> str:
+    asset, version, path = name
+    return f"{asset}@{version}/{path}"
+
+
+def looked(cache: Path, held: Content, boilerplate: Sequence[bytes]) -> tuple[Looked, list[str]]:
+    """The indexes to compare with, made where they are not in the cache yet; and which shards could not be read."""
+    shards: list[governed.Shard] = []
+    indexes: list[governed.Index] = []
+    left_out: list[str] = []
+    for shard in held.shards:
         try:
-            found.append(governed.Shard(digest, media, blobs.path(digest), tuple(some)))
-        except NotFound:
-            missing += [
-                f"{asset}@{number}/{path} was not compared: its bytes do not rest in this data directory"
-                for asset, number, path in some
-            ]
-    return Content(tuple(found), tuple(missing))
-
-
-def looked(cache: Path, held: Content, boilerplate: Sequence[bytes]) -> Looked:
-    """The indexes to compare with; made where they are not in the cache yet."""
-    if not held.shards:
-        return Looked()
-    indexes = tuple(governed.of(shard, cache / "index") for shard in held.shards)
+            indexes.append(governed.of(shard, cache / "index"))
+        except (LimenError, OSError) as e:
+            left_out.append(f"{_named(shard.names[0])} was not compared: {e}")
+        else:
+            shards.append(shard)
+    if not shards:
+        return Looked(), left_out
     known = governed.of_texts(boilerplate) if boilerplate else None
-    digests = [f"{shard.digest} {shard.media}" for shard in held.shards] + ([f"known {known.digest}"] if known else [])
-    return Looked(held.shards, indexes, known, governed.digest_of(digests))
+    digests = [f"{shard.digest} {shard.media}" for shard in shards] + ([f"known {known.digest}"] if known else [])
+    return Looked(tuple(shards), tuple(indexes), known, governed.digest_of(digests)), left_out
 
 
 def stage(data: Path, found: Manifest) -> str:
@@ -172,24 +211,31 @@ def scan_assets(held: Content, kingfisher: Kingfisher) -> Manifest:
     """Search every registered shard for secrets; each is told by its record."""
     rows: list[dict[str, Any]] = []
     places: dict[tuple[str, int], int] = {}
-    size = 0
+    left_out = list(held.left_out)
+    size = read = 0
     for shard in held.shards:
-        raw = shard.path.read_bytes()
+        try:
+            raw = shard.load()
+        except (LimenError, OSError) as e:
+            left_out.append(f"{_named(shard.names[0])} was not searched: {e}")
+            continue
         size += len(raw)
+        read += 1
         for first_line, part in _parts(raw):
             for some in kingfisher.search([(shard.digest, part)]).values():
                 for one in some:
                     row = row_of(shard.digest, one)
                     rows.append({**row, "line": row["line"] + first_line})
         mine = [row["line"] for row in rows if row["blob"] == shard.digest]
-        places |= {(shard.digest, line): record for line, record in _records(raw, shard.media, mine)}
+        media = "other" if shard.digest in held.adopted else shard.media
+        places |= {(shard.digest, line): record for line, record in _records(raw, media, mine)}
     return Manifest(
         repo=ASSETS,
         subject="assets",
         blobs=len(held.shards),
         bytes=size,
-        read=len(held.shards),
-        left_out=held.left_out,
+        read=read,
+        left_out=tuple(left_out),
         kingfisher=kingfisher.version,
         boxed=kingfisher.boxed,
         keys=tuple(_in_assets(key, held, places) for key in keys_of(rows, {})),
@@ -208,7 +254,7 @@ def _in_assets(key: Key, held: Content, records_of: dict[tuple[str, int], int]) 
 
 
 def _records(raw: bytes, media: str, lines: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """The record in which each line begins; -1 where the line is in none (a header, or content without records)."""
+    """The record in which each line begins; -1 where nobody can say (a header, content without records, adopted content)."""
     if not lines:
         return
     starts = [] if media == "other" else records.scan(memoryview(raw), media).start.tolist()  # type: ignore[arg-type]

@@ -142,7 +142,7 @@ class Gateway:
             shelf=Shelf(data / "prepared", data / "keys" / "marks"),
             blobs=blobs,
             drops=Drops(data),
-            upstreams=_upstreams(config),
+            upstreams=upstreams(config),
             clock=clock,
             quorum=Quorum(frozenset(config.ledger.witnessed_projects), serve=config.ledger.without_quorum == "serve"),
         )
@@ -330,7 +330,7 @@ def _witnesses(config: Config) -> Policy | None:
         raise Invalid("limen.toml: ledger.policy", f"{path} can't be read: {e.strerror}") from e
 
 
-def _upstreams(config: Config) -> Upstreams:
+def upstreams(config: Config) -> Upstreams:
     """Where adopted assets rest."""
     openings = [Opening(table.url, upstream_account(table), table.deadline_s) for table in config.upstream]
     return Upstreams(openings, otherwise=storage_account())

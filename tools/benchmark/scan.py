@@ -213,7 +213,7 @@ def measure(root: Path, blobs: int, seed: int) -> None:
     """All of it in one directory."""
     planted = history(root / "r.git", blobs=blobs, seed=seed)
     (root / "shard").write_bytes(planted.content)
-    shard = governed.Shard("ab" * 32, "jsonl", root / "shard", (("governed", 1, "shard"),))
+    shard = governed.Shard("ab" * 32, "jsonl", (root / "shard").read_bytes, (("governed", 1, "shard"),))
     keyring = Keyring.of(b"k" * 32)
     began = time.perf_counter()
     looked = Looked((shard,), (governed.of(shard, root / "index"),), None, "0" * 64)

@@ -17,6 +17,9 @@ from limen.cli.link import call, data_option, json_option, print_json
 from limen.core.errors import Invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from limen.core.types import Upstream
     from limen.scan.manifest import Manifest
     from limen.scan.run import Looked
     from limen.scan.secrets import Kingfisher
@@ -63,7 +66,7 @@ def scan(
     from limen.scan.secrets import Kingfisher
 
     _check(repos, name, assets=assets, no_secrets=no_secrets, no_references=no_references)
-    held = scanning.content(data, call(data, "scan.shards", {}))
+    held = scanning.content(data, call(data, "scan.shards", {}), _fetcher(data))
     cache = data / scanning.SCANS / "cache"
     answers = []
     with ExitStack() as stack:
@@ -74,11 +77,11 @@ def scan(
         if assets and kingfisher is not None:
             answers.append(_recorded(data, scanning.scan_assets(held, kingfisher), {}, dry_run=dry_run))
         if repos:
-            looked = scanning.looked(cache, scanning.Content((), ()) if no_references else held, _texts(boilerplate))
+            held = scanning.Content() if no_references else held
+            looked, unread = scanning.looked(cache, held, _texts(boilerplate))
         for repo in repos:
             found, authors = _scanned(repo, name, cache, looked=looked, kingfisher=kingfisher)
-            if not no_references:
-                found = msgspec.structs.replace(found, left_out=found.left_out + held.left_out)
+            found = msgspec.structs.replace(found, left_out=(*found.left_out, *held.left_out, *unread))
             answers.append(_recorded(data, found, authors, dry_run=dry_run))
     if as_json:
         print_json("limen/scan/v1", {"scans": answers})
@@ -87,6 +90,23 @@ def scan(
             show(answer)
     if any(answer["left_out"] for answer in answers):
         sys.exit(PARTLY_DONE)
+
+
+def _fetcher(data: Path) -> Callable[[Upstream, int], bytes]:
+    """Reads adopted objects where they rest, as the gateway does."""
+
+    def fetch(rests: Upstream, length: int) -> bytes:
+        import asyncio
+
+        from limen.config import load
+        from limen.server import upstreams
+
+        async def whole() -> bytes:
+            return b"".join([chunk async for chunk in upstreams(load(data)).read(rests, length, 0, length)])
+
+        return asyncio.run(whole())
+
+    return fetch
 
 
 def _check(repos: tuple[Path, ...], name: str | None, *, assets: bool, no_secrets: bool, no_references: bool) -> None:

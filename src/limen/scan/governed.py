@@ -24,7 +24,7 @@ import numpy as np
 from limen.scan import winnow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -37,11 +37,11 @@ _GAP: Final = b"\0"
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One registered shard: the digest of its bytes, what they are, where they rest, and every name they go by."""
+    """One registered shard: what names its bytes for good, what they are, how they are had, and every name they go by."""
 
     digest: str
     media: str  # jsonl, csv, or anything else for text
-    path: Path
+    load: Callable[[], bytes]
     names: tuple[tuple[str, int, str], ...] = ()  # (asset, version, shard)
 
 
@@ -92,10 +92,10 @@ def pieces(raw: bytes, media: str) -> Iterator[tuple[int, bytes, bool]]:
 
 
 def of(shard: Shard, cache: Path) -> Index:
-    """The index of a shard, from the cache or made now. OSError if its bytes can't be read."""
+    """The index of a shard, from the cache or made now. Whatever `load` raises if its bytes can't be had."""
     place = cache / f"{FORMAT}-{shard.digest}-{shard.media if shard.media in ('jsonl', 'csv') else 'text'}"
     if not place.exists():
-        _keep(build(shard.digest, pieces(shard.path.read_bytes(), shard.media)), place)
+        _keep(build(shard.digest, pieces(shard.load(), shard.media)), place)
     return Index(shard.digest, *(np.load(place / f"{part}.npy", mmap_mode="r", allow_pickle=False) for part in _PARTS))
 
 

@@ -104,6 +104,16 @@ def test_keys_in_our_own_assets_are_told_by_record(limen, data):
     assert scan["repo"] == "assets"
 
 
+def test_a_key_in_adopted_content_is_in_no_record_that_anybody_knows(limen, data, tmp_path):
+    place = tmp_path / "rests"
+    place.mkdir()
+    (place / "a.jsonl").write_text(json.dumps({"n": 0}) + "\n" + json.dumps({"n": 1, "t": f"use {TOKEN}"}) + "\n")
+    limen("asset", "adopt", "helio-prefs-v2", place, "--data", data)
+    keys = json.loads(limen("scan", "--assets", "--data", data, "--json")[1])["scans"][0]["keys"]
+    places = {(p["asset"], p["line"], p["record"]) for key in keys for p in key["places"]}
+    assert places == {("helio-prefs-v2", 2, -1), ("orchid-blob", 3, 2)}
+
+
 def test_a_dry_run_records_nothing(limen, data, repository):
     before = len(entries(data))
     code, said, talk = limen("scan", repository.path, "--data", data, "--dry-run", "--no-secrets")
@@ -164,3 +174,22 @@ def test_what_was_not_staged_is_not_recorded(in_gateway):
             await scanning.commit(gateway.custody, gateway.config.data, "../../keys/server.key", by="test")
 
     in_gateway(body)
+
+
+def test_an_adopted_directory_is_compared_where_it_rests_and_a_changed_object_is_left_out(limen, data, repository, tmp_path):
+    place = tmp_path / "rests"
+    place.mkdir()
+    told = json.dumps({"t": "".join(random.Random(9).choices("abcdefghij klmno", k=300))})
+    (place / "a.jsonl").write_text(told + "\n")
+    repository.commit({"copy.txt": f"# {json.loads(told)['t'].upper()}\n".encode()})
+    repository.write()
+    assert limen("asset", "adopt", "helio-prefs-v2", place, "--data", data)[0] == 0
+    words = ("scan", repository.path, "--data", data, "--no-secrets")
+    code, said, _ = limen(*words)
+    assert (code, "REFERENCE to helio-prefs-v2@1/a.jsonl" in said) == (0, True)
+    shutil.rmtree(data / "scans" / "cache" / "index")
+    (place / "a.jsonl").write_text("{}\n")
+    code, said, _ = limen(*words)
+    assert code == 6
+    assert "LEFT OUT: helio-prefs-v2@1/a.jsonl was not compared" in said
+    assert "REFERENCE to orchid-sft-v3@1/sft.jsonl" in said

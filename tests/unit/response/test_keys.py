@@ -161,7 +161,7 @@ def world(tmp_path, rules):
                 source.write_text("\n".join(lines) + "\n")
                 await gateway.registrar.register("orchid-blob", [Source("five.jsonl", source)], Marking(marked=False), by="t")
                 rows = await VERBS["scan.shards"](gateway, {}, "t")
-                held = scanning.content(gateway.config.data, rows)
+                held = scanning.content(gateway.config.data, rows, fetch=None)
                 keyring = Keyring.of((gateway.config.data / "keys" / "server.key").read_bytes())
                 with Kingfisher.ready(keyring, rules=rules) as kingfisher:
                     staged = scanning.stage(gateway.config.data, scanning.scan_assets(held, kingfisher))

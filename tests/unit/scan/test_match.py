@@ -162,7 +162,7 @@ def test_a_whole_shard_in_a_blob_ends_soon_and_says_at_least(history):
 
 def test_an_index_is_the_same_from_the_cache(tmp_path):
     (tmp_path / "s").write_bytes(records(50))
-    shard = governed.Shard("ab" * 32, "jsonl", tmp_path / "s")
+    shard = governed.Shard("ab" * 32, "jsonl", (tmp_path / "s").read_bytes)
     first, again = (governed.of(shard, tmp_path / "cache") for _ in range(2))
     built = index_of(records(50))
     for part in ("text", "prints", "places", "starts", "lines"):

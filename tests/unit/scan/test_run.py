@@ -21,7 +21,7 @@ ANSWER = json.loads(CONTENT.splitlines()[17])["answer"]
 @pytest.fixture
 def looked(tmp_path):
     (tmp_path / "shard").write_bytes(CONTENT)
-    shard = governed.Shard("ab" * 32, "jsonl", tmp_path / "shard", (("orchid-sft-v3", 1, "sft.jsonl"),))
+    shard = governed.Shard("ab" * 32, "jsonl", (tmp_path / "shard").read_bytes, (("orchid-sft-v3", 1, "sft.jsonl"),))
     return Looked((shard,), (governed.of(shard, tmp_path / "cache" / "index"),), None, governed.digest_of(["ab" * 32]))
 
 
