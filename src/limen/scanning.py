@@ -66,9 +66,7 @@ def shards(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The governed content of a data directory, and what of it is not read. Of `adopted` shards nobody knows what was handed
-    over to the record.
-    """
+    """The governed content of a data directory, and what of it is not read. Of `adopted` shards no record is known."""
 
     shards: tuple[governed.Shard, ...] = ()
     left_out: tuple[str, ...] = ()
