@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from desk import Desk
-from lab.build import SMALL, build
 from limen.response import narrowing
 
 IAM = {"read": "s3:GetObject", "head": "s3:GetObject", "list": "s3:ListBucket"}
 ARN = "arn:aws:s3:::"
 VENDORS = ("quillwork", "tessel", "marlow")
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("lab"), SMALL, seed=11)
-
-
-@pytest.fixture(scope="module")
-def desk(lab, tmp_path_factory):
-    return Desk.of(lab, tmp_path_factory.mktemp("desk") / "data")
 
 
 def audited(desk, lab, vendor, *words):

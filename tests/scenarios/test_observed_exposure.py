@@ -7,24 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from desk import SOURCES, Desk
-from lab.build import SMALL, build
+from desk import SOURCES
 from lab.truth import Seen
 from limen.core.intervals import Intervals
 from limen.response import observed
 
 US = 1_000_000
 VENDORS = ("quillwork", "tessel", "marlow")
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("lab"), SMALL, seed=5)
-
-
-@pytest.fixture(scope="module")
-def desk(lab, tmp_path_factory):
-    return Desk.of(lab, tmp_path_factory.mktemp("desk") / "data")
 
 
 def expected(seen, about):

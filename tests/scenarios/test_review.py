@@ -6,21 +6,9 @@ import re
 
 import pytest
 
-from desk import Desk
-from lab.build import SMALL, build
 from limen.response import markdown
 
 GRADES = {"measured", "observed", "evidence", "declared"}
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("lab"), SMALL, seed=7)
-
-
-@pytest.fixture(scope="module")
-def desk(lab, tmp_path_factory):
-    return Desk.of(lab, tmp_path_factory.mktemp("desk") / "data")
 
 
 @pytest.fixture(scope="module")

@@ -6,23 +6,16 @@ import json
 
 import pytest
 
-from desk import Desk
-from lab.build import SMALL, build
 from limen.observe.who import Who
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("lab"), SMALL, seed=2)
-
-
-@pytest.fixture(scope="module")
-def desk(lab, tmp_path_factory):
-    """The lab's logs, and a mapping that says nothing."""
-    desk = Desk.of(lab, tmp_path_factory.mktemp("desk") / "data")
-    (lab.root / "empty.toml").write_text("")
-    desk.run("who", "set", lab.root / "empty.toml")
-    return desk
+@pytest.fixture(autouse=True)
+def unmapped(lab, desk, tmp_path):
+    """A mapping that says nothing, for as long as a test runs."""
+    (tmp_path / "empty.toml").write_text("")
+    desk.run("who", "set", tmp_path / "empty.toml")
+    yield
+    desk.run("who", "set", lab.root / "who.toml")
 
 
 def test_suggested_rules_name_whom_the_truth_names_and_nobody_wrongly(lab, desk):
