@@ -38,6 +38,12 @@ origin = "{origin}"
 # client_id = "limen"
 # algorithms = ["RS256", "ES256"]
 # vendors = ["quillwork"]             # whose people it may name
+
+# One table for each receiver of alerts (docs/alerts.md); a webhook's secret is in LIMEN_ALERT_SOC_SECRET:
+# [[alert]]
+# name = "soc"
+# kind = "webhook"                    # or email, syslog, file
+# url = "https://soc.example/hooks/limen"
 """
 
 

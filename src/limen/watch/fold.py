@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 TENTH: Final = 10
+OPEN_KEPT: Final = 65_536
 ALL: Final = "*"
 NOT_ALLOWED: Final = frozenset({"no-grant", "forbid-barrier"})
 OUT_OF_REACH: Final = NOT_ALLOWED | {"notfound", "other-project", "forbid-other-project"}
@@ -118,6 +119,8 @@ class Fold:
                 if needs_outcome(intent):
                     parts = [(shard, start, end) for shard, start, end in covered(intent)]
                     self.state.open[index] = Open(_subject(intent), intent.get("version", 0), parts)
+                    if len(self.state.open) > OPEN_KEPT:  # outcomes that were lost; a restart writes them
+                        del self.state.open[next(iter(self.state.open))]
 
     def _outcome(self, index: int, outcome: dict[str, Any], at_us: int) -> Iterable[Finding]:
         read = self.state.open.pop(outcome["of"], None)

@@ -3,7 +3,7 @@
 A network is the first 24 bits of an IPv4 address, 48 of an IPv6 one. Addresses stand in sealed records, which are dropped
 after `ledger.network_days` and destroyed when somebody is erased; nothing made from them may outlast that, so none of it
 is written down, neither in clear nor as a digest, and no finding says which network it was. After a start it is read from the
-records that are left. Where one is gone, it can't be said what was new: `blind`.
+records that are left. Where one is gone, a network that only it knew is new again, and a replay can't say: `blind`.
 """
 
 from __future__ import annotations
@@ -67,12 +67,11 @@ class Networks:
         oldest = day - self.rules.past_days
         known = mine.get(network, -1) >= oldest or theirs.get(network, -1) >= oldest
         enough = len([d for d in days if oldest <= d < day]) >= self.rules.network_days
-        sighted = self.blind.get(vendor, -1) < oldest
         session = self._sessions.setdefault(entry["session"], _Session())
         if len(self._sessions) > SESSIONS_KEPT:
             del self._sessions[next(iter(self._sessions))]
         if not known:
-            if not (enough and sighted):
+            if not enough:
                 self.cannot_say += 1
             elif not session.new:
                 session.new = network

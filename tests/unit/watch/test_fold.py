@@ -280,16 +280,13 @@ def test_a_network_that_a_colleague_used_is_not_new_and_a_new_person_has_no_past
     assert log.intent("p-3", day=5, network="10.9.0.0/24") == []
 
 
-def test_where_detail_is_gone_nothing_is_new():
+def test_where_detail_is_gone_a_network_counts_as_new_and_it_is_known_since_when():
     log = Log()
     for day in range(4):
         log.intent(day=day, network="192.0.2.0/24")
     log.intent("p-2", day=4, network="")  # recorded once, and erased since
-    assert log.intent(day=5, network="10.0.0.0/24") == []
-    assert log.fold.networks.cannot_say > 0
-    for day in range(29, 33):
-        log.intent(day=day, network="192.0.2.0/24")
-    assert rules_of(log.intent(day=34, network="10.0.7.0/24")) == [r.NETWORK], "it is long enough ago"
+    assert rules_of(log.intent(day=5, network="10.0.0.0/24")) == [r.NETWORK]
+    assert log.fold.networks.blind == {"q": MONDAY // DAY_S + 4}
 
 
 def test_a_hole_in_the_log_and_an_entry_that_is_none_are_findings():
