@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LAB: Final = "lab"
 MAX_BYTES: Final = 16 << 20
 MAX_TEXT: Final = 2048
+DEPLOY_KEY: Final = "github:deploy-key/"  # a fingerprint follows, in which case tells
 _SEEN: Final = 65_536  # principals with their sessions whose rules are kept in memory
 _SCHEME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}:")
 _PERSON: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}/[a-z0-9][a-z0-9._-]{0,62}\Z")
@@ -165,7 +166,7 @@ class Who:
 
 def folded(text: str) -> str:
     """A principal or resource as it is compared: GitHub's names are the same in any case, all others as they are."""
-    return text.lower() if text[:7].lower() == "github:" else text
+    return text.lower() if text[:7].lower() == "github:" and not text.startswith(DEPLOY_KEY) else text
 
 
 def _toml(raw: bytes) -> dict[str, Any]:

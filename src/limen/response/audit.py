@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from limen.core.types import Action, Grade
 from limen.formats.iampolicy import verdict
+from limen.observe.who import folded
 from limen.response import narrowing, served
 from limen.response.granted import holders_of
 from limen.response.observed import holes, reached, sources
@@ -212,7 +213,7 @@ class Audit:
 
     def _github(self, vendor: str, used: dict[str, list[Used]], covered: list[dict[str, Any]]) -> list[dict[str, Any]]:
         granted = {f"github:{login}".lower(): repos for login, repos in holders_of(self._papers.roles).items()}
-        used = {name.lower(): uses for name, uses in used.items() if name.startswith("github:")}
+        used = {folded(name): uses for name, uses in used.items() if name.startswith("github:")}
         rows = []
         for name, attributions in self._principals(vendor, used, granted, "github:"):
             mine = [u for u in used.get(name, ()) if u.action in NEEDS]

@@ -139,3 +139,10 @@ def test_rules_for_one_principal_may_follow_each_other_in_time():
 
     with pytest.raises(Invalid, match="at the same time"):
         Who.read(text.format('until = 2026-04-02\nvendor = "a"', 'from = 2026-04-01\nvendor = "b"').encode())
+
+
+def test_a_fingerprint_is_compared_as_it_is():
+    who = Who.read(b'[[who]]\nprincipal = "github:deploy-key/SHA256:aB"\nvendor = "quillwork"\n')
+
+    assert who.of("github:deploy-key/SHA256:aB", "", MAY).vendor == "quillwork"
+    assert not who.of("github:deploy-key/SHA256:Ab", "", MAY).known
