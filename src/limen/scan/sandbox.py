@@ -18,7 +18,7 @@ from typing import Final
 from limen.core.errors import LimenError
 from limen.scan import confine
 
-LIMITS: Final = {"AS": 16 << 30, "CPU": 3600, "FSIZE": 1 << 30, "NOFILE": 4096, "CORE": 0}
+LIMITS: Final = {"AS": 4 << 30, "CPU": 3600, "FSIZE": 1 << 30, "NOFILE": 4096, "CORE": 0}
 
 
 class SandboxRefused(LimenError):

@@ -10,22 +10,28 @@ from __future__ import annotations
 
 import base64
 import binascii
+import bz2
 import codecs
+import gzip
 import importlib.util
+import io
 import json
+import lzma
 import os
 import re
 import shutil
 import tempfile
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from limen.core.errors import Unsupported
 from limen.scan.sandbox import Box, SandboxFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from limen.scan.keyring import Keyring, Sealed
 
@@ -35,8 +41,12 @@ _OPTIONS: Final = (
     *("--no-dedup", "--quiet", "--max-file-size", "0", "--jobs", "1"),
 )
 _FOUND: Final = (0, 200)  # nothing found, something found
+_PREFIX: Final = "limen-scan-"
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108  a directory of memory, in which ours is readable by its owner only
 _ARCHIVES: Final = ((b"PK\x03\x04", ".zip"), (b"\x1f\x8b", ".gz"), (b"BZh", ".bz2"), (b"\xfd7zXZ\0", ".xz"))
+_UNPACK: Final[dict[str, Callable[[io.BytesIO], IO[bytes]]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # type: ignore[dict-item]
+_DAMAGED: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+_PACKED_MOST: Final = 64 << 20
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
 _PEM_END: Final = re.compile(rb"-----END [A-Z0-9 ]+-----")
 _PEM_MOST: Final = 1 << 15
@@ -81,7 +91,9 @@ class Kingfisher:
 
     def __enter__(self) -> Self:
         roomy = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 1 << 30
-        self._stage = Path(tempfile.mkdtemp(prefix="limen-scan-", dir=_MEMORY if roomy else None))
+        place = _MEMORY if roomy else Path(tempfile.gettempdir())
+        _sweep(place)
+        self._stage = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=place))
         for name in ("home", "in"):
             (self._stage / name).mkdir()
         if self.rules is not None and self.rules.is_dir():
@@ -145,12 +157,21 @@ class Kingfisher:
     def _found(self, row: dict[str, Any], oid: str, raw: bytes, inside: str) -> Found:
         place = row["finding"]
         rule, line = row["rule"]["id"], int(place["line"])
-        secret = None if inside else secret_at(raw, line, place["column_start"], place["column_end"], place.get("encoding"))
+        text = unpacked(raw, inside)
+        secret = text and secret_at(text, line, place["column_start"], place["column_end"], place.get("encoding"))
         if secret:
             sealed = self.keyring.seal(secret)
         else:
             sealed = self.keyring.place(oid, inside, rule, str(line), str(place["column_start"]))
         return Found(rule, line, sealed, place.get("confidence", ""), inside)
+
+
+def _sweep(place: Path) -> None:
+    """Remove what scans that were killed have left: blobs in clear."""
+    for left in place.glob(f"{_PREFIX}*"):
+        owner = left.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdecimal() and not Path("/proc", owner).exists() and left.stat().st_uid == os.geteuid():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def binary() -> Path:
@@ -181,6 +202,22 @@ def secret_at(raw: bytes, line: int, first: int, last: int, encoding: str | None
         stop = _PEM_END.search(raw, begin + first, begin + first + _PEM_MOST)
         return raw[begin + first : stop.end()] if stop else None
     return text[first : last + 1] or None
+
+
+def unpacked(raw: bytes, inside: str) -> bytes | None:
+    """The text that Kingfisher's line and columns are of: the blob's, or what is packed in it. None if that is not plain."""
+    try:
+        if inside:
+            with zipfile.ZipFile(io.BytesIO(raw)) as archive, archive.open(inside) as member:
+                return member.read(_PACKED_MOST)
+        packing = next((name for magic, name in _ARCHIVES if raw.startswith(magic)), "")
+        if packing not in _UNPACK:
+            return None if packing else raw
+        with _UNPACK[packing](io.BytesIO(raw)) as stream:
+            text = stream.read(_PACKED_MOST)
+    except (OSError, EOFError, KeyError, RuntimeError, ValueError, NotImplementedError, *_DAMAGED):
+        return None  # a packing that we don't read: the key is known by its place
+    return None if text[257:262] == b"ustar" else text  # lines are counted in what a tar holds, and nobody says in which part
 
 
 def _decoded(text: bytes, first: int, last: int) -> bytes | None:

@@ -1,12 +1,17 @@
 """What Kingfisher finds in a plain directory we find in a history, by fingerprint; and no secret is printed or kept."""
 
 import base64
+import bz2
+import gzip
 import importlib.util
 import io
 import json
+import lzma
+import os
 import random
 import string
 import subprocess
+import tarfile
 import zipfile
 
 import pytest
@@ -14,6 +19,7 @@ import pytest
 from limen.core.errors import Unsupported
 from limen.scan import secrets
 from limen.scan.keyring import Keyring
+from limen.scan.secrets import Kingfisher
 from secretkinds import rules as listed_rules
 from secretkinds import sample
 
@@ -78,13 +84,47 @@ def test_a_token_meets_the_name_that_githubs_audit_log_has_for_it():
     assert KEYRING.name(hashed) not in KEYRING.seal(token(2).encode()).aliases
 
 
-def test_a_key_in_an_archive_is_known_by_its_place(kingfisher):
+def zipped(raw, name="in/a.txt"):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("in/a.txt", f"token {token(3)}\n")
-    [one] = kingfisher.search([("ab" * 20, packed.getvalue())])["ab" * 20]
-    assert one.inside == "in/a.txt"
-    assert one.sealed.key.startswith("at-")
+        archive.writestr(name, raw)
+    return packed.getvalue()
+
+
+def tarred(raw):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        part = tarfile.TarInfo("in/a.txt")
+        part.size = len(raw)
+        archive.addfile(part, io.BytesIO(raw))
+    return packed.getvalue()
+
+
+def test_a_packed_key_is_the_same_key_and_in_packings_of_packings_it_is_known_by_its_place(kingfisher):
+    raw = f"a\ntoken {token(3)}\n".encode()
+    packed = {"gz": gzip.compress(raw), "bz2": bz2.compress(raw), "xz": lzma.compress(raw), "zip": zipped(raw)}
+    deep = {"zip in zip": zipped(zipped(raw), "in.zip"), "tar.gz": tarred(raw)}
+    found = kingfisher.search([(f"{n:040x}", one) for n, one in enumerate([*packed.values(), *deep.values()])])
+    told = [[one.sealed.key for one in found.get(f"{n:040x}", [])] for n in range(len(packed) + len(deep))]
+    assert told[: len(packed)] == [[key(token(3))]] * len(packed)
+    places = [one for [one] in told[len(packed) :]]
+    assert all(one.startswith("at-") for one in places)
+    assert len(set(places)) == len(places)
+
+
+def test_what_a_killed_scan_left_is_removed_by_the_next_and_a_running_ones_is_not(kingfisher, tmp_path, monkeypatch):
+    monkeypatch.setattr(secrets, "_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(secrets.tempfile, "gettempdir", lambda: str(tmp_path))
+    gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()
+    for owner in (gone, str(os.getpid())):
+        (tmp_path / f"limen-scan-{owner}-x").mkdir()
+    secrets._sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"limen-scan-{os.getpid()}-x"]
+
+
+def test_without_the_box_it_finds_the_same(rules, kingfisher):
+    with Kingfisher.ready(KEYRING, boxed=False, rules=rules) as outside:
+        assert keys(outside, f"x {token(5)}\n".encode()) == keys(kingfisher, f"x {token(5)}\n".encode()) == [key(token(5))]
 
 
 def test_every_kind_that_kingfisher_finds_in_plain_files_is_found_in_blobs(kingfisher, rules, tmp_path):
