@@ -118,7 +118,7 @@ def _statement(row: object, *, variables: bool) -> Statement:
         raise _OddError("is not an object")
     if surplus := row.keys() - _KNOWN:
         raise _OddError(f"has {min(map(str, surplus))}, which no identity policy has")
-    if row.get("Effect") not in {"Allow", "Deny"}:
+    if row.get("Effect") not in ("Allow", "Deny"):
         raise _OddError("is neither Allow nor Deny")
     actions, resources = (_texts(row, noun) for noun in MATCHED)
     inverted = frozenset(noun for noun in MATCHED if noun not in row)

@@ -79,7 +79,7 @@ def details(document: object) -> dict[str, Paper]:
     for section, kind, name_key, inline in _DETAILS:
         for row in document.get(section, ()):
             paper = Paper(f"aws:{kind}/{row['Arn'].split(':')[4]}/{row[name_key]}")
-            paper.tags = {tag["Key"]: tag["Value"] for tag in row.get("Tags", ())}
+            paper.tags = {str(tag["Key"]): str(tag["Value"]) for tag in row.get("Tags", ())}
             sources = [(row, inline), *((groups.get(g, {}), "GroupPolicyList") for g in row.get("GroupList", ()))]
             for source, list_ in sources:
                 paper.policies += [_policy(each["PolicyDocument"], each["PolicyName"]) for each in source.get(list_, ())]
