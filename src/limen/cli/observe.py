@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 KINDS: Final = ("cloudtrail", "s3access", "github", "vault", "generic")
 TRIES: Final = 20
 SHOWN: Final = 10
+EVERY_S: Final = 0.1
 
 
 @click.group()
@@ -241,11 +242,16 @@ def _tell(manifest: Manifest, entry: int | None, *, dry_run: bool) -> None:
 
 
 def _progress(total: int) -> Callable[[int, int], None]:
-    """A line that is written over, on a terminal; silence elsewhere."""
+    """A line that is written over ten times a second, on a terminal; silence elsewhere."""
     if not sys.stderr.isatty():
         return lambda _done, _events: None
+    shown_at = 0.0
 
     def show(done: int, events: int) -> None:
+        nonlocal shown_at
+        if done < total and time.monotonic() < shown_at + EVERY_S:
+            return
+        shown_at = time.monotonic()
         share = done * 100 // max(total, 1)
         click.echo(f"\r{share:3} %  {done >> 20} of {total >> 20} MiB  {events} events", nl=done >= total, err=True)
 

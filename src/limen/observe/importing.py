@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from limen.core.errors import Invalid
@@ -85,7 +86,7 @@ def read(
     inputs = list(inputs)
     found.digests.wanted = reader.kind == "cloudtrail" and any(is_digest(given.name) for given in inputs)
     for given in inputs:
-        feed = Feed(given, hash_content=found.digests.wanted)
+        feed = Feed(given, hash_content=found.digests.wanted, heard=partial(_heard, progress, found, done))
         ends_us = reader.ends_us(given.name)
         report = Report(given.name, gap_us=gap_us, latest_us=now_us + DAY_US, pulse=found.pulse, ends_us=ends_us)
         if found.digests.wanted and is_digest(given.name):
@@ -95,7 +96,6 @@ def read(
             reader.read(feed, rows, report)
         _add(found, report, feed)
         done += feed.length
-        progress(done, found.events)
     rows.flush()
     exact, holes, bad = found.digests.conclude(found.inputs, found.contents)
     found.exact = exact
@@ -103,6 +103,10 @@ def read(
     found.bad += bad[: BAD_KEPT - len(found.bad)]
     found.bad_count += len(bad)
     return found
+
+
+def _heard(progress: Callable[[int, int], None], found: Found, before: int, length: int) -> None:
+    progress(before + length, found.events)
 
 
 def _add(found: Found, report: Report, feed: Feed) -> None:

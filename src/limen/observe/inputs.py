@@ -42,12 +42,14 @@ class Input:
 class Feed:
     """An input's bytes after decompression, chunk by chunk, with the digest of what was read. Owned by one thread."""
 
-    def __init__(self, source: Input, *, hash_content: bool = False) -> None:
+    def __init__(self, source: Input, *, hash_content: bool = False, heard: Callable[[int], None] = lambda _: None) -> None:
+        """`hash_content`: whether `content_digest` will be asked for. `heard` is told the length read, chunk by chunk."""
         self.name = source.name
         self.length = 0  # of the bytes as they lie
         self.offset = 0  # of what was given so far, after decompression
         self.damage: str = ""  # why the bytes end before their time
         self._source = source
+        self._heard = heard
         self._sha256 = hashlib.sha256()
         self._content = hashlib.sha256() if hash_content else None
 
@@ -79,6 +81,7 @@ class Feed:
             for chunk in self._source.open():
                 self._sha256.update(chunk)
                 self.length += len(chunk)
+                self._heard(self.length)
                 yield chunk
         except (OSError, BaseError) as e:
             self.damage = f"can't be read any further: {first_line(e) or type(e).__name__}"
