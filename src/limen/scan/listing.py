@@ -122,6 +122,6 @@ def _read(path: Path, engines: list[str]) -> _Note | None:
     """The last scan's note, if what looks now has looked then."""
     try:
         note = msgspec.json.decode(path.read_bytes(), type=_Note)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError):
         return None
     return note if note.format == _FORMAT and set(engines) <= set(note.engines) else None

@@ -104,7 +104,7 @@ def decode(raw: bytes, *, sha256: str) -> Manifest:
         raise Invalid("scan manifest", "is not the one that its entry names")
     try:
         found = msgspec.json.decode(raw, type=Manifest)
-    except msgspec.DecodeError as e:
+    except ValueError as e:  # of form or of encoding
         raise Invalid("scan manifest", str(e)) from e
     if found.schema != SCHEMA:
         raise Invalid("scan manifest", f"is {found.schema}, which this version does not read")

@@ -48,7 +48,7 @@ class Memory:
         for line in self._rows_path.read_bytes().split(b"\n"):
             try:
                 yield msgspec.json.decode(line)
-            except msgspec.DecodeError:  # the last line of a write that broke off: its ids were never noted
+            except ValueError:  # the last line of a write that broke off: its ids were never noted
                 continue
 
 
