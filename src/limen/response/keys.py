@@ -62,7 +62,8 @@ class Inventory:
                 self._found(scan, found)
         for credential in (*observed.used(), *observed.issued(), *observed.read()):
             self._named(credential.name, credential.touch)
-        self._cloned(observed.histories())
+        self._histories = observed.histories()
+        self._cloned(self._histories)
         self._in_assets(observed)
 
     @property
@@ -202,6 +203,7 @@ class Inventory:
             found += [f"the scan of {scan.manifest.repo} (entry {scan.entry}) left out: {why}" for why in scan.manifest.left_out]
             if not scan.manifest.kingfisher:
                 found.append(f"the scan of {scan.manifest.repo} (entry {scan.entry}) did not look for keys")
+        found += self._unseen(vendor)
         for name in [vendor] if vendor else sorted(self._late):
             touched = {held.key for held in self._keys.values() if any(name in touch.vendors for touch in held.touches)}
             if late := self._late[name] - touched:
@@ -210,6 +212,20 @@ class Inventory:
                     " them: they are not put down to it"
                 )
         return found
+
+    def _unseen(self, vendor: str | None) -> Iterable[str]:
+        """Histories that were taken, and that nobody has scanned, or not since."""
+        scanned = {scan.manifest.repo.lower(): scan for scan in self._newest()}
+        for repo, touches in sorted(self._histories.items()):
+            mine = [t for t in touches if (vendor in t.vendors if vendor else t.vendors or not t.known)]
+            if not mine:
+                continue
+            who = vendor or "somebody outside"
+            if repo not in scanned:
+                yield f"{who} took {repo}, which was never scanned: which keys its history holds, limen cannot say"
+            elif max(t.last_us for t in mine) > scanned[repo].at_us:
+                entry = scanned[repo].entry
+                yield f"{who} took {repo} after it was last scanned (entry {entry}): what came in between is not known"
 
     def _newest(self) -> Iterable[Recorded]:
         return {scan.manifest.repo: scan for scan in self._scans}.values()

@@ -143,6 +143,17 @@ def test_what_was_not_looked_at_is_said():
     assert any("assets were not searched" in line for line in report["unknown"])
 
 
+def test_a_history_that_was_taken_and_not_scanned_or_not_since_is_said():
+    told = Told(
+        histories={f"github:acme/{n}": [touch("cloned", f"github:acme/{n}", at=at)] for n, at in (("r", 1), ("x", 1), ("y", 2))}
+    )
+    scans = [scanned(), Recorded(8, US, Manifest(repo="github:acme/y", subject="git", kingfisher="2"))]
+    unknown = Inventory(KEYRING, scans, told).report("quillwork", now_us=NOW)["unknown"]
+    assert [line.split(",")[0] for line in unknown if "never scanned" in line] == ["quillwork took github:acme/x"]
+    assert any("github:acme/y after it was last scanned (entry 8)" in line for line in unknown)
+    assert not any("github:acme" in line for line in Inventory(KEYRING, scans, told).report("tessel", now_us=NOW)["unknown"])
+
+
 # --- served by us, to the record
 
 TOKEN = "ghp_" + "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=36))
