@@ -25,7 +25,7 @@ def folded(entries, rules=None, fold=None):
 
 @cache
 def scenario(seed):
-    history = History(seed, people=30, days=45).benign().plant()
+    history = History(seed, people=24, days=42).benign().plant()
     return history, list(history.entries())
 
 
@@ -62,7 +62,7 @@ def test_control_thresholds_out_of_reach_find_no_clone_and_no_bulk():
 def test_ordinary_work_raises_hardly_an_alert():
     days, alerts, findings = 0, 0, 0
     for seed in (101,):
-        history = History(seed, people=40, days=60).benign()
+        history = History(seed, people=30, days=60).benign()
         found = folded(history.entries())
         days += history.person_days
         alerts += sum(1 for f in found if f.severity >= r.Severity.MEDIUM)

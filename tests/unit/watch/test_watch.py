@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from inprocess import DESK, a_gateway, a_session
+from limen.catalog.changes import TierSet
 from limen.core.errors import Invalid, LimenError, NotFound
 from limen.core.types import Action, Client, Span
 from limen.privacy.erasure import erase
@@ -223,5 +224,24 @@ def test_a_finding_is_named_by_how_its_id_begins(tmp_path):
             watch.finding("aa")
         with pytest.raises(NotFound):
             watch.finding("b")
+
+    in_gateway(tmp_path, what)
+
+
+def test_the_gateways_own_refusals_are_read_as_what_they_are(tmp_path):
+    async def what(gateway):
+        tight = TierSet(name="internal", granted_by=("owner",), session_s=3600, hardware_key=False, export_bytes_day=10)
+        await gateway.authority.change([tight], by="test")
+        session = await a_session(gateway, "q03")
+        whole = {"choose": lambda copy, modified: Span(200, 0, copy.length), "client": DESK}
+        for path in (KEY, "aurelia-core/weights", "quill-assessments/x", "nothing/here"):
+            with pytest.raises(LimenError):
+                await gateway.access.open(session, path, **whole)
+        watch = watching(gateway)
+        read_up(watch)
+        assert rules_of(watch) == [r.QUOTA]
+        person = watch._fold.state.people["orchid"][session.pseudonym]
+        assert set(person.denied) == {"aurelia-core"}
+        assert sum(person.misses.values()) == 2, "a drop box that gives nothing back is no miss"
 
     in_gateway(tmp_path, what)
