@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limen.core.errors import Invalid
+from limen.core.types import Grade
 from limen.response import served
 
 if TYPE_CHECKING:
@@ -254,6 +255,7 @@ class Exposure:
                     "bytes": mine.bytes,
                     "uncertain": mine.uncertain,
                     "sessions": sorted(mine.sessions),
+                    "grade": Grade.MEASURED,
                 }
             )
         tiers["never_served"] = _minus(tiers["granted"], tiers["served_ever"])
@@ -268,6 +270,7 @@ class Exposure:
             **{tier: {"count": _count(records), "records": _ids(records)} for tier, records in tiers.items()},
             "canaries": self._canaries(asset_id, tiers["served_ever"]),
             "people": lines,
+            "grade": Grade.MEASURED,
         }
 
     def _hold(self, holder: str, asset_id: str) -> Records:
@@ -298,7 +301,10 @@ class Exposure:
         for upload in reading.uploads:
             if window.holds(served.at_us(upload)):
                 counts[people[upload["project"], upload["who"]].id, upload["asset"]] += 1
-        return [{"person": p, "asset": a, "uploads": n, "tier": "vendor-originated"} for (p, a), n in sorted(counts.items())]
+        return [
+            {"person": p, "asset": a, "uploads": n, "tier": "vendor-originated", "grade": Grade.MEASURED}
+            for (p, a), n in sorted(counts.items())
+        ]
 
     def _refusals(
         self, reading: served.Reading, people: dict[tuple[str, str], Person | Workload], window: Window
@@ -309,7 +315,7 @@ class Exposure:
                 holder = people[refusal["project"], refusal["who"]].id
                 counts[holder, refusal.get("asset", ""), refusal["rule"]].append(refusal["index"])
         return [
-            {"person": p, "asset": a or None, "rule": r, "count": len(found), "first_entry": found[0]}
+            {"person": p, "asset": a or None, "rule": r, "count": len(found), "first_entry": found[0], "grade": Grade.MEASURED}
             for (p, a, r), found in sorted(counts.items())
         ]
 
