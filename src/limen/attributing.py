@@ -36,6 +36,7 @@ class WhoIsWho:
         self._custody = custody
         self._root = root
         self._lock = asyncio.Lock()
+        self._read: tuple[bytes, Who] = (b"", Who())  # replaced whole: any thread may read it
 
     async def set(self, raw: bytes, *, by: str) -> dict[str, Any]:
         """Put a mapping in force; returns its entry. Invalid names a rule that is wrong, or whom the catalog lacks."""
@@ -67,8 +68,10 @@ class WhoIsWho:
 
     def current(self) -> Who:
         """The mapping in force, and where adopted assets lie; without rules if none was ever set."""
-        who = Who.read(self.raw()) if (self._root / MAPPING).exists() else Who()
-        return who.with_places(adopted(self._custody.catalog.snapshot))
+        raw = self.raw() if (self._root / MAPPING).exists() else b""
+        if raw != self._read[0]:
+            self._read = (raw, Who.read(raw))
+        return self._read[1].with_places(adopted(self._custody.catalog.snapshot))
 
     def raw(self) -> bytes:
         """The mapping in force as it was written; NotFound if none was ever set."""
