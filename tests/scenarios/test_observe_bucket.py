@@ -1,13 +1,19 @@
-"""Logs that lie in S3-compatible storage: imported as they are in a directory, and told where the storage breaks off."""
+"""Logs that lie in S3-compatible storage: imported as they are in a directory, and told where the storage breaks off.
+
+And imports while a gateway serves: it alone writes the entries, and sees what was imported at once.
+"""
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
 from limen import cli
 from limen.observe.depot import Depot
 from logs import APRIL, cloudtrail, log_file, log_name
+from simulator import World
 from upstreams import ACCESS_KEY, BUCKET, SECRET_KEY, Troubled, seaweed
 
 EVENTS = 40
@@ -85,3 +91,21 @@ def test_without_keys_or_storage_it_says_so_and_imports_nothing(lab, monkeypatch
     assert code == 2
     assert "AWS_ACCESS_KEY_ID" in err
     assert depot.imports() == ()
+
+
+def test_imports_while_the_gateway_serves_go_through_it(tmp_path):
+    world = World.make(tmp_path).serve()
+    try:
+        running = []
+        for number in range(2):
+            path = tmp_path / f"{number}.json.gz"
+            path.write_bytes(log_file(*(cloudtrail(n, at=APRIL + n) for n in range(number * 300, number * 300 + 600))))
+            words = ["observe", "import", "cloudtrail", path, "--source", "trail", "--data", world.data, "--json"]
+            running.append(subprocess.Popen([sys.executable, "-m", "limen", *map(str, words)], stdout=subprocess.PIPE))
+        answers = [json.loads(process.communicate(timeout=120)[0]) for process in running]
+        assert {process.returncode for process in running} == {0}
+        assert sorted(answer["new"] for answer in answers) == [300, 600]
+        assert len({answer["entry"] for answer in answers}) == 2
+        assert "OK" in world.limen("ledger", "verify", str(world.data)).stdout
+    finally:
+        world.stop()
