@@ -11,6 +11,7 @@ the source begins at which place).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -124,9 +125,8 @@ def _keep(index: Index, place: Path) -> None:
     try:
         for part in _PARTS:
             np.save(temporary / f"{part}.npy", getattr(index, part), allow_pickle=False)
-        if place.exists():  # another scan was faster
-            return
-        temporary.rename(place)
+        with contextlib.suppress(OSError):  # another scan was faster: its index is the same
+            temporary.rename(place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -12,6 +12,7 @@ import base64
 import binascii
 import bz2
 import codecs
+import contextlib
 import gzip
 import importlib.util
 import io
@@ -132,10 +133,9 @@ class Kingfisher:
             self.rules.parent.mkdir(parents=True, exist_ok=True)
             temporary = self.rules.with_name(f".{self.rules.name}.{os.getpid()}")
             shutil.copytree(home / "rules", temporary, dirs_exist_ok=True)
-            if self.rules.exists():
-                shutil.rmtree(temporary)
-            else:
+            with contextlib.suppress(OSError):  # another scan was faster: its rules are the same
                 temporary.rename(self.rules)
+            shutil.rmtree(temporary, ignore_errors=True)
         return printed
 
     def _read(self, printed: bytes, names: dict[str, tuple[str, bytes]]) -> dict[str, list[Found]]:
