@@ -69,9 +69,10 @@ class WhoIsWho:
     def current(self) -> Who:
         """The mapping in force, and where adopted assets lie; without rules if none was ever set."""
         raw = self.raw() if (self._root / MAPPING).exists() else b""
-        if raw != self._read[0]:
-            self._read = (raw, Who.read(raw))
-        return self._read[1].with_places(adopted(self._custody.catalog.snapshot))
+        read = self._read
+        if raw != read[0]:
+            read = self._read = (raw, Who.read(raw) if raw else Who())
+        return read[1].with_places(adopted(self._custody.catalog.snapshot))
 
     def raw(self) -> bytes:
         """The mapping in force as it was written; NotFound if none was ever set."""
