@@ -131,12 +131,19 @@ def looked(cache: Path, held: Content, boilerplate: Sequence[bytes]) -> tuple[Lo
     return Looked(tuple(shards), tuple(indexes), known, governed.digest_of(digests)), left_out
 
 
+def folder(data: Path) -> Path:
+    """`DATA/scans`, for its owner only: indexes hold what assets say, and manifests where keys lie."""
+    found = data / SCANS
+    found.mkdir(mode=0o700, exist_ok=True)
+    return found
+
+
 def stage(data: Path, found: Manifest) -> str:
     """Make a manifest durable where it does not count yet; returns its digest."""
     raw = manifest.encode(found)
     digest = hashlib.sha256(raw).hexdigest()
-    directory = data / SCANS / _STAGING
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = folder(data) / _STAGING
+    directory.mkdir(exist_ok=True)
     write_atomically(directory / f"{digest}.json", raw)
     return digest
 

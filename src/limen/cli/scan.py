@@ -67,7 +67,7 @@ def scan(
 
     _check(repos, name, assets=assets, no_secrets=no_secrets, no_references=no_references)
     held = scanning.content(data, call(data, "scan.shards", {}), _fetcher(data))
-    cache = data / scanning.SCANS / "cache"
+    cache = scanning.folder(data) / "cache"
     answers = []
     with ExitStack() as stack:
         kingfisher: Kingfisher | None = None

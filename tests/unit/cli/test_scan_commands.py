@@ -168,6 +168,10 @@ def test_a_crash_between_the_entry_and_the_manifests_move_loses_nothing(limen, d
     assert (len(found), unknown) == (1, [])
 
 
+def test_what_scans_keep_is_for_its_owner_only(tmp_path):
+    assert scanning.folder(tmp_path).stat().st_mode & 0o777 == 0o700
+
+
 def test_what_was_not_staged_is_not_recorded(in_gateway):
     async def body(gateway):
         with pytest.raises(scanning.Invalid, match="not staged"):
