@@ -27,7 +27,9 @@ class Storage:
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen([SERVER, "-H", "127.0.0.1", "-p", "0"], stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [SERVER, "-H", "127.0.0.1", "-p", "0"], stdout=log, stderr=log, start_new_session=True
+            )
         deadline = time.monotonic() + 60
         while (found := re.search(r"Running on (http://127\.0\.0\.1:\d+)", self._log.read_text())) is None:
             if self._process.poll() is not None or time.monotonic() > deadline:
