@@ -73,6 +73,8 @@ def import_(  # noqa: PLR0917  click passes options by name
 
     reader = reader_of(kind, mapping)
     told = _interval(covers) if covers else None
+    if told and told.spans[-1][1] > time.time_ns() // 1000:
+        raise Invalid("--covers", "ends in the future, of which nobody has a log")
     options = {"map": mapping.read_text()} if mapping else {}
     order = Order(source=source, scopes=scopes, told=told, gap_s=gap_s, skew_s=skew_s, options=options)
     if not (data / "ledger.db").exists():
@@ -90,13 +92,14 @@ def import_(  # noqa: PLR0917  click passes options by name
 def _imported(data: Path, reader: Reader, paths: tuple[str, ...], order: Any, *, dry_run: bool) -> tuple[Manifest, int | None]:
     """Stage, then commit; the manifest, and its entry if there is one."""
     from limen.config import storage_account
-    from limen.observe.depot import Depot, base_of
+    from limen.observe.depot import Depot, base_of, connect
     from limen.observe.importing import manifest_of, read, says_nothing_new
     from limen.observe.inputs import find
     from limen.observe.manifest import digest
     from limen.observe.places import FOLDER
     from limen.observe.staging import Staging
 
+    connect().close()  # if the extra is missing, say so before hours of reading
     depot = Depot.open(data / FOLDER)
     inputs = list(find(paths, storage_account()))
     if not inputs:

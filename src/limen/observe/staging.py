@@ -65,7 +65,8 @@ class Staging:
     def begin(cls, root: Path, name: str) -> Staging:
         """Make the directory `staging/name` and lock it; sweep what dead writers left."""
         place = root / STAGING
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (root, place):
+            folder.mkdir(exist_ok=True, mode=0o700)  # logs name people
         _sweep(place)
         lock = os.open(place / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -266,7 +266,16 @@ def test_a_dry_run_imports_nothing(lab):
     assert list((lab.data / "observed" / "staging").iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [("--source", "Not a name"), ("--skew", "-1"), ("--gap", "5"), ("--covers", "now/then")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--source", "Not a name"),
+        ("--skew", "-1"),
+        ("--gap", "5"),
+        ("--covers", "now/then"),
+        ("--covers", "2026-01-01/2999-01-01"),
+    ],
+)
 def test_a_wrong_option_is_told_before_anything_is_read(lab, words):
     lab.put("x.json.gz", log_file(cloudtrail(1)))
     code, _, err = lab.limen("observe", "import", "cloudtrail", lab.logs, "--source", "t", "--data", lab.data, *words)
