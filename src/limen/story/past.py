@@ -7,7 +7,6 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from limen import verbs
 from limen.core.errors import LimenError
 from limen.core.events import decode
 from limen.core.types import Client, Span
@@ -15,6 +14,7 @@ from limen.identity.oidc import Claims
 from limen.story import cast
 from limen.story.recount import Request
 from limen.story.telling import Telling, expect, holds
+from limen.verbs import assets, catalog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -126,7 +126,7 @@ class Past:
                 args["marking"] = {"canaries": prompts}
             if key == cast.CORE:
                 args["marking"] = {"marked": False}
-            made = await verbs.register(self.gateway, args, BY)
+            made = await assets.register(self.gateway, args, BY)
             [told] = made["shards"]
             if key == cast.SFT:
                 version = self.gateway.custody.catalog.snapshot.version(asset)
@@ -191,7 +191,7 @@ class Past:
         old = await self.session("quillwork/q07")
         await self.read(old, cast.GUIDE)
         change = {"id": "quillwork/q07", "reason": "left quillwork"}
-        done = await verbs.change(self.gateway, {"kind": "person.end", "change": change}, BY)
+        done = await catalog.change(self.gateway, {"kind": "person.end", "change": change}, BY)
         ended = await self._refused(self.read(old, cast.SFT))
         self.tell_time(-19, "09:05")
         mark = self._size()
@@ -250,7 +250,7 @@ class Past:
         return self.gateway.issuer.url if self.gateway.issuer else ""
 
     async def _import(self, document: dict[str, Any]) -> dict[str, Any]:
-        return await verbs.import_(self.gateway, {"text": json.dumps(document), "format": "json"}, BY)
+        return await catalog.import_(self.gateway, {"text": json.dumps(document), "format": "json"}, BY)
 
     async def _refused(self, attempt: Awaitable[object]) -> str:
         """What the refused person read; the story is wrong if they were not refused."""

@@ -17,12 +17,9 @@ from limen.response.asset_page import AssetPages
 from limen.response.granted import Papers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from limen.observe.who import Who
     from limen.server import Gateway
-
-    Verb = Callable[[Gateway, dict[str, Any], str], Awaitable[Any]]
+    from limen.verbs import Verb
 
 SEEN: Final = """
     SELECT principal, session, count(*) AS observations, coalesce(sum(bytes), 0)::BIGINT AS bytes,
