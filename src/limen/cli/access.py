@@ -102,8 +102,13 @@ def told(report: dict[str, Any]) -> list[str]:
         if others := check["elsewhere"]:
             lines.append(f"  CANNOT SAY what allowed {len(others)} uses, such as {others[0]}: these grants did not")
         if row["coverage"]["partial"]:
-            where = ", ".join(hole["scope"] for hole in row["coverage"]["uncovered"]) or "all of it"
-            lines.append(f"  PARTLY COVERED: {where}; what was used then and there is not known, and may be lost")
+            holes = row["coverage"]["uncovered"]
+            blind = [hole["scope"] for hole in holes if hole["intervals"] is None] if holes else ["all of it"]
+            partly = [hole["scope"] for hole in holes if hole["intervals"] is not None]
+            if partly:
+                lines.append(f"  PARTLY COVERED: {', '.join(partly)}; what was used then and there is not known, and may be lost")
+            if blind:
+                lines.append(f"  NOT COVERED: {', '.join(blind)}; what was used there is not known")
         lines += [f"  CANNOT SAY: {line}" for line in row["cannot_say"]]
     return lines + [f"UNKNOWN: {line}" for line in report["unknown"]]
 

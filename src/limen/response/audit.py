@@ -295,7 +295,12 @@ def _github_narrowed(granted: dict[str, str], used: list[Used], covered: list[di
     for use in used:
         needs[use.resource.lower()].add(NEEDS[use.action])
     repositories = {repository: needs.pop(f"github:{repository}".lower(), set()) for repository in granted}
-    proposed = {repository: narrowing.narrow_role(granted[repository], need) for repository, need in repositories.items()}
+    known = {scope["scope"].lower() for source in covered for scope in source["scopes"] if scope["covered"]}
+    blind = {repository for repository in granted if _owner(repository) not in known}
+    proposed = {
+        repository: granted[repository] if repository in blind else narrowing.narrow_role(granted[repository], need)
+        for repository, need in repositories.items()
+    }
     held, lost, elsewhere = 0, [], [f"{need} {name}" for name, some in sorted(needs.items()) for need in sorted(some)]
     for repository, some in sorted(repositories.items()):
         for need in sorted(some, key=narrowing.ROLES.index):
@@ -306,14 +311,22 @@ def _github_narrowed(granted: dict[str, str], used: list[Used], covered: list[di
                 lost.append(f"{need} github:{repository}")
             else:
                 held += 1
-    owners = {f"github:{repository.partition('/')[0]}".lower() for repository in granted}
+    owners = {_owner(repository) for repository in granted}
+    cannot_say = ["rights by a team, a deploy key or as an owner of the organisation are not in a list of collaborators"]
+    if blind:
+        cannot_say.append(f"no import covers {', '.join(sorted({_owner(r) for r in blind}))}: there its roles stand as they were")
     return {
         "granted": [{"repository": repository, "role": role} for repository, role in sorted(granted.items())],
         "proposal": {"repositories": [{"repository": repository, "role": role} for repository, role in sorted(proposed.items())]},
         "check": _check(held + len(lost) + len(elsewhere), held, lost, elsewhere),
         "coverage": _coverage(covered, lambda scope: scope.lower() in owners, needs=owners),
-        "cannot_say": ["rights by a team, a deploy key or as an owner of the organisation are not in a list of collaborators"],
+        "cannot_say": cannot_say,
     }
+
+
+def _owner(repository: str) -> str:
+    """The scope that a repository's log is of."""
+    return f"github:{repository.partition('/')[0]}".lower()
 
 
 def _coverage(covered: list[dict[str, Any]], concerns: Callable[[str], bool], *, needs: Iterable[str] = ()) -> dict[str, Any]:
