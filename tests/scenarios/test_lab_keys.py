@@ -89,4 +89,4 @@ def test_a_scan_says_which_vendors_took_the_history_since(desk, lab):
     assert "  TAKEN by tessel, last 2026-03-" in said
     assert "in a history that tessel took since" in said
     [path] = (lab.root / "repos").glob("*/infra.git")
-    assert "no vendor is known to have taken this history" in desk.run("scan", path)
+    assert "no vendor is known to have taken this history: what the imported logs cover shows none" in desk.run("scan", path)

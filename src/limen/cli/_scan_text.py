@@ -27,7 +27,7 @@ def show(answer: dict[str, Any]) -> None:
         click.echo("  no keys found" if answer["kingfisher"] else "  keys: nobody looked")
     if of_git:
         _references(answer)
-        _takers(answer["taken_by"])
+        _takers(answer["taken_by"], covered=answer["takers_covered"])
     for reason in answer["left_out"]:
         click.echo(f"  LEFT OUT: {reason}")
     if not answer["boxed"]:
@@ -63,7 +63,7 @@ def _references(answer: dict[str, Any]) -> None:
             click.echo(f"  not counted as references: {len(blobs)} blobs {why} (--json lists them)")
 
 
-def _takers(takers: list[dict[str, Any]]) -> None:
+def _takers(takers: list[dict[str, Any]], *, covered: bool) -> None:
     """Who is known to have taken this history, by vendor; unknown principals by name."""
     last: dict[str, int] = {}
     for one in takers:
@@ -73,7 +73,10 @@ def _takers(takers: list[dict[str, Any]]) -> None:
     for name, at_us in sorted(last.items()):
         click.echo(f"  TAKEN by {name}, last {day(at_us)} (observed)")
     if not last:
-        click.echo("  no vendor is known to have taken this history")
+        found = "no vendor is known to have taken this history" if covered else "UNKNOWN who took this history"
+        click.echo(
+            f"  {found}: {'what the imported logs cover shows none' if covered else 'no log of this repository was imported'}"
+        )
 
 
 def day(at_us: int) -> str:

@@ -56,7 +56,7 @@ def exposure(
     for line in report["unknown"]:
         click.echo(f"UNKNOWN: {line}")
     if not report["unknown"]:
-        click.echo("Nothing in this range is unknown: every index is there and every access has its outcome.")
+        click.echo("Of what limen served nothing is unknown: every index is there and every access has its outcome.")
     tell(report["observed"])
     say(f"limen: {report['note']}; the record ids (--json) tell whose copy held what: keep them secret")
 

@@ -138,8 +138,15 @@ def _recorded(data: Path, found: Manifest, authors: dict[str, str], *, dry_run: 
     from limen import scanning
 
     entry = None if dry_run else call(data, "scan.commit", {"manifest": scanning.stage(data, found)})["entry"]
-    takers = call(data, "scan.takers", {"repo": found.repo}) if found.subject == "git" else []
-    answer: dict[str, Any] = {"entry": entry, **msgspec.to_builtins(found), "taken_by": takers}
+    none: dict[str, Any] = {"taken_by": [], "covered": False}
+    taken: dict[str, Any] = call(data, "scan.takers", {"repo": found.repo}) if found.subject == "git" else none
+    takers = taken["taken_by"]
+    answer: dict[str, Any] = {
+        "entry": entry,
+        **msgspec.to_builtins(found),
+        "taken_by": takers,
+        "takers_covered": taken["covered"],
+    }
     del answer["schema"]
     for one in [*answer["references"], *(place for key in answer["keys"] for place in key["places"])]:
         for commit in one["commits"]:

@@ -77,7 +77,7 @@ class AssetPages:
     def page(self, asset_id: str) -> dict[str, Any]:
         """The page of one asset as a JSON value. NotFound if the catalog has none of that id."""
         asset = self._snapshot.asset(asset_id)
-        places = [place.resource for place in self._who.places if place.asset == asset_id]
+        places = list(dict.fromkeys(place.resource for place in self._who.places if place.asset == asset_id))
         return {
             "schema": SCHEMA,
             "asset": asset.id,

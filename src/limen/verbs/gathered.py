@@ -24,12 +24,14 @@ async def scan_shards(gateway: Gateway, args: dict[str, Any], by: str) -> list[d
     return scanning.shards(gateway.custody.catalog.snapshot)
 
 
-async def scan_takers(gateway: Gateway, args: dict[str, Any], by: str) -> list[dict[str, Any]]:
-    """Who is known to have taken a repository's history, by other systems' logs."""
+async def scan_takers(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Who is known to have taken a repository's history, by other systems' logs, and whether any log of it was imported."""
     del by
-    observed = Observed(gateway.observing.depot, gateway.who.current())
-    histories = await asyncio.to_thread(observed.histories)
-    return [{**touch.to_json(), "lab": touch.lab} for touch in histories.get(args["repo"].lower(), [])]
+    depot, repo = gateway.observing.depot, args["repo"].lower()
+    histories = await asyncio.to_thread(Observed(depot, gateway.who.current()).histories)
+    takers = [{**touch.to_json(), "lab": touch.lab} for touch in histories.get(repo, [])]
+    covered = any(repo == scope.lower() or repo.startswith(f"{scope.lower()}/") for _, scope in depot.coverage())
+    return {"taken_by": takers, "covered": covered}
 
 
 async def scan_commit(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
