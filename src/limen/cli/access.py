@@ -101,16 +101,24 @@ def told(report: dict[str, Any]) -> list[str]:
         lines.append(f"  replayed  {check['held']} of {check['uses']} uses stay allowed; lost: {len(check['lost'])}")
         if others := check["elsewhere"]:
             lines.append(f"  CANNOT SAY what allowed {len(others)} uses, such as {others[0]}: these grants did not")
-        if row["coverage"]["partial"]:
-            holes = row["coverage"]["uncovered"]
-            blind = [hole["scope"] for hole in holes if hole["intervals"] is None] if holes else ["all of it"]
-            partly = [hole["scope"] for hole in holes if hole["intervals"] is not None]
-            if partly:
-                lines.append(f"  PARTLY COVERED: {', '.join(partly)}; what was used then and there is not known, and may be lost")
-            if blind:
-                lines.append(f"  NOT COVERED: {', '.join(blind)}; what was used there is not known")
+        lines += _coverage(row)
         lines += [f"  CANNOT SAY: {line}" for line in row["cannot_say"]]
     return lines + [f"UNKNOWN: {line}" for line in report["unknown"]]
+
+
+def _coverage(row: dict[str, Any]) -> list[str]:
+    """Where the logs say nothing of what was used, or not all of it."""
+    if not row["coverage"]["partial"]:
+        return []
+    holes = row["coverage"]["uncovered"]
+    blind = ", ".join(hole["scope"] for hole in holes if hole["intervals"] is None)
+    partly = ", ".join(hole["scope"] for hole in holes if hole["intervals"] is not None)
+    lines = [f"  PARTLY COVERED: {partly}; what was used then and there is not known, and may be lost"] if partly else []
+    if blind:
+        lines.append(f"  NOT COVERED: {blind}; what was used there is not known")
+    if not holes and row["proposal"] is not None:
+        lines.append("  NOT COVERED: no log of what these grants reach was imported; what was used there is not known")
+    return lines
 
 
 def _granted(row: dict[str, Any]) -> list[str]:
