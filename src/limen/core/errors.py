@@ -156,6 +156,12 @@ class UpstreamUnavailable(LimenError):
         self.next_step = next_step
 
 
+class Failed(LimenError):
+    """A program or a disk that the work at hand needs has failed. What was begun counts for nothing, and nothing was lost."""
+
+    reason = "limen failed; the operator's log says why"
+
+
 class TamperDetected(LimenError):
     """Stored bytes differ from what was signed or digested. `index` is the first bad entry, or -1 if it is not an entry.
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.parquet as pq
 
-from limen.core.errors import LimenError
+from limen.core.errors import Failed
 from limen.observe.coverage import SCOPE_PATTERN, named
 from limen.observe.depot import connect, file_list, quoted
 from limen.observe.manifest import NAME, Part
@@ -170,7 +170,7 @@ class Staging:
             shutil.rmtree(spill, ignore_errors=True)
 
 
-class NoRoomError(LimenError):
+class NoRoomError(Failed):
     """The disk took no more: nothing was imported."""
 
     next_step = "free some space where the data directory lies, then import the same again"

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from limen.core.errors import Invalid, LimenError
+from limen.core.errors import Failed, Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ _LOOSE: Final = re.compile("[0-9a-f]{2}")
 _COMMIT: Final = re.compile(r"^commit (\w+) ", re.MULTILINE)
 
 
-class GitFailed(LimenError):
+class GitFailed(Failed):
     """git stopped. `hint` says what to try."""
 
     def __init__(self, why: str, *, hint: str = "") -> None:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from limen.core.errors import LimenError
+from limen.core.errors import Failed
 from limen.scan import confine
 
 LIMITS: Final = {"AS": 4 << 30, "CPU": 3600, "FSIZE": 1 << 30, "NOFILE": 4096, "CORE": 0}
 
 
-class SandboxRefused(LimenError):
+class SandboxRefused(Failed):
     """The kernel does not let this account make a box. Nothing was run."""
 
     def __init__(self, why: str) -> None:
@@ -33,7 +33,7 @@ class SandboxRefused(LimenError):
         )
 
 
-class SandboxFailed(LimenError):
+class SandboxFailed(Failed):
     """The program in the box ended badly. `hint` says what to try."""
 
     def __init__(self, why: str) -> None:

@@ -116,6 +116,7 @@ TABLE: Final[dict[type[core.LimenError], Row]] = {
     core.UpstreamUnavailable: Row("ServiceUnavailable", 503, "upstream"),
     core.LedgerUnavailable: Row("ServiceUnavailable", 503, "ledger"),
     core.TamperDetected: Row("InternalError", 500, "tamper"),
+    core.Failed: Row("InternalError", 500, "internal"),
 }
 
 INTERNAL: Final = Row("InternalError", 500, "internal", "limen failed; nothing more was served. The operator's log says why.")

@@ -69,6 +69,7 @@ TABLE: Final[dict[type[core.LimenError], Row]] = {
     core.LedgerUnavailable: Row("ServiceUnavailable", 503, "Receiver"),
     core.UpstreamUnavailable: Row("ServiceUnavailable", 503, "Receiver"),  # no bytes go through here; the table is whole
     core.TamperDetected: Row("InternalFailure", 500, "Receiver"),
+    core.Failed: Row("InternalFailure", 500, "Receiver"),
 }
 
 INTERNAL: Final = Row("InternalFailure", 500, "Receiver", "limen failed; no session was made. The operator's log says why.")
