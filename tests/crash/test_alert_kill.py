@@ -6,6 +6,7 @@ random. `LIMEN_KILLS` sets how many (4 in `make test`).
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -22,6 +23,21 @@ SENDER = Path(__file__).with_name("alert_sender.py")
 MOST_AT_ONCE = 6
 
 
+def ending(end, *, at):
+    """What the receiver answers; at the delivery of that number the sender's end comes.
+
+    Each round counts for itself: a straggler of the last one may still be answered while the next is on.
+    """
+    deliveries = itertools.count(1)
+
+    def answer(_):
+        if next(deliveries) == at:
+            end()
+        return 204
+
+    return answer
+
+
 def killed_again_and_again(book, kind, *, kills, seed):
     """What the receiver got, as (id, attempt), when all was sent at last; and how many alerts there were."""
     draw = random.Random(seed)
@@ -30,18 +46,9 @@ def killed_again_and_again(book, kind, *, kills, seed):
     with Webhook() as webhook:
         command = [sys.executable, str(SENDER), str(book), webhook.url, str(count), kind]
         for n in range(kills):
-            left = draw.randrange(1, MOST_AT_ONCE)
             with subprocess.Popen(command, env=environment) as process:
                 later = threading.Timer(draw.uniform(0, 0.02), process.kill)
-
-                def answer(event, process=process, later=later, worst=bool(n % 2)):
-                    nonlocal left
-                    left -= 1
-                    if left == 0:
-                        process.kill() if worst else later.start()
-                    return 204
-
-                webhook.status = answer
+                webhook.status = ending(process.kill if n % 2 else later.start, at=draw.randrange(1, MOST_AT_ONCE))
                 assert process.wait(60) == -signal.SIGKILL
         webhook.status = 204
         subprocess.run(command, env=environment, check=True, timeout=120)
