@@ -19,7 +19,7 @@ from limen.core.errors import Invalid
 from limen.objectstore import SCHEME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LOG_FORM: Final = "KIND:SOURCE=PLACE [skew=SECONDS] [gap=SECONDS] [covers=FROM/TO] [scope=…]"
 KINDS: Final = ("cloudtrail", "s3access", "github", "vault")  # `generic` needs a mapping: by its own command
@@ -62,11 +62,11 @@ def ask(told: Told) -> None:
         told.boms += _each("Vendor's bill of materials (noted where it lies; limen does not read them yet)", here)
 
 
-def _each(question: str, check: object) -> Iterator[str]:
+def _each(question: str, check: Callable[[str], object]) -> Iterator[str]:
     """Answers to one question until an empty one; a wrong one is asked again."""
     while text := click.prompt(question, default="", show_default=False, err=True).strip():
         try:
-            check(text)  # type: ignore[operator]
+            check(text)
         except Invalid as e:
             click.echo(f"  {e}", err=True)
         else:
