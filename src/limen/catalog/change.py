@@ -34,17 +34,18 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return clear
 
 
-class OfPerson(Change, frozen=True, kw_only=True):
-    """A change about one person, with its reason. Never made itself."""
+class OfHolder(Change, frozen=True, kw_only=True):
+    """A change about one person or workload, with its reason. Never made itself."""
 
+    noun: ClassVar[str] = "person"
     id: str
     reason: str
 
     @property
     def sealed_for(self) -> str | None:
-        """The person: the reason may be about them."""
+        """Whom it is about: the reason may be about them, and a workload's sponsor may be gone."""
         return self.id
 
     def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
         """Who, not why."""
-        return {"person": pseudonym(self.id, OUTSIDE)}
+        return {self.noun: pseudonym(self.id, OUTSIDE)}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from limen.catalog.change import OUTSIDE, Change, OfPerson
+from limen.catalog.change import OUTSIDE, Change, OfHolder
 from limen.catalog.personal import Erasure, HoldLift, HoldSet
 from limen.core.errors import Invalid
 from limen.core.events import canonical
@@ -103,7 +103,7 @@ class PersonAdd(Change, frozen=True, kw_only=True):
         return {"person": pseudonym(self.id, OUTSIDE), "vendor": self.vendor, "roles": sorted(self.roles)}
 
 
-class PersonEnd(OfPerson, frozen=True, kw_only=True):
+class PersonEnd(OfHolder, frozen=True, kw_only=True):
     """A person leaves. Their grants and the workloads that they sponsor end with them."""
 
     kind: ClassVar[str] = "person.end"
@@ -130,21 +130,11 @@ class WorkloadAdd(Change, frozen=True, kw_only=True):
         return {"workload": pseudonym(self.id, OUTSIDE), "vendor": self.vendor, "sponsor": pseudonym(self.sponsor, OUTSIDE)}
 
 
-class WorkloadEnd(Change, frozen=True, kw_only=True):
+class WorkloadEnd(OfHolder, frozen=True, kw_only=True):
     """A workload is no more; its grants end with it."""
 
     kind: ClassVar[str] = "workload.end"
-    id: str
-    reason: str
-
-    @property
-    def sealed_for(self) -> str | None:
-        """The workload itself: its sponsor may be gone."""
-        return self.id
-
-    def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
-        """Which, not why."""
-        return {"workload": pseudonym(self.id, OUTSIDE)}
+    noun: ClassVar[str] = "workload"
 
 
 class ProjectAdd(Change, frozen=True, kw_only=True):

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from limen.catalog.change import OUTSIDE, Change, OfPerson
+from limen.catalog.change import OUTSIDE, Change, OfHolder
 
 if TYPE_CHECKING:
     from limen.catalog.change import Pseudonym
 
 
-class HoldSet(OfPerson, frozen=True, kw_only=True):
+class HoldSet(OfHolder, frozen=True, kw_only=True):
     """A legal hold: from now on the person's records may be neither erased nor dropped for age."""
 
     kind: ClassVar[str] = "hold.set"
 
 
-class HoldLift(OfPerson, frozen=True, kw_only=True):
+class HoldLift(OfHolder, frozen=True, kw_only=True):
     """A legal hold is over."""
 
     kind: ClassVar[str] = "hold.lift"
