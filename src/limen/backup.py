@@ -24,6 +24,7 @@ from limen import config as configs
 from limen import directory
 from limen.core.errors import Conflict, Invalid, LimenError, NotFound, TamperDetected
 from limen.db.copying import copy_database
+from limen.derived import FOLDER as DERIVED
 from limen.formats.note import Verifier
 from limen.ledger.ledger import PUBLISHED
 from limen.ledger.repair.fsck import stored_head
@@ -51,7 +52,7 @@ _ARCHIVES: Final = ("alarm.json.*", "high-water.*", f"{PUBLISHED}.epoch-*")
 _TREES: Final = ("sealed", "blobs/sha256", "prepared", "drops", "uploads", "observed", "scans")
 _MADE_AGAIN: Final = frozenset(
     {"lock", "control.sock", "live.reserve", PUBLISHED, f"{PUBLISHED}.synced", "high-water", NOTE, "blobs"}
-    | {BOOK, f"{BOOK}-wal", f"{BOOK}-shm"}
+    | {BOOK, f"{BOOK}-wal", f"{BOOK}-shm", DERIVED}
 )
 _CHUNK: Final = 1 << 20
 

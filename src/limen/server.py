@@ -34,6 +34,7 @@ from limen.doors.log.app import LogDoor
 from limen.doors.s3.app import S3Door
 from limen.doors.sts.app import StsDoor
 from limen.environment import check_startup_code
+from limen.filing import Filing
 from limen.formats.tlogpolicy import Policy
 from limen.identity.devissuer import DevIssuer
 from limen.identity.live import Live
@@ -95,6 +96,7 @@ class Gateway:
     standing: Standing
     retention: Retention
     observing: Observing
+    filing: Filing
     who: WhoIsWho
     watch: Watch
     verifier: Verifier  # the log's own key
@@ -172,6 +174,7 @@ class Gateway:
             standing=standing,
             retention=Retention(custody, authority, config.ledger.network_days),
             observing=observing,
+            filing=Filing(custody),
             who=who,
             watch=_watch(config, custody, observing),
             verifier=signer.verifier,

@@ -75,6 +75,32 @@ KINDS: Final = frozenset(
         "epoch.begin",  # the log goes on under a new name, and says first what it lost
         "observe.who",  # whom principals of other systems' logs are put down to
         "scan.run",  # a repository's history was searched for secrets and governed content
+        # vendor assurance: what was filed about a vendor, and what was made of it
+        "bom.add",
+        "advisory.feed",  # records of one feed, as they were read at once
+        "advisory.window",  # when a package could be had, by one source
+        "vex.add",
+        "advisory.policy",  # what a hit at this vendor leads to
+        "advisory.action",  # a consequence of an advisory: taken, or waiting for a second person
+        "advisory.approve",
+        "advisory.decline",
+        "fact.add",  # evidence, or a statement
+        "fact.dispute",
+        "fact.settle",
+        "notice.add",  # an incident: when it was known, and when the vendor said so
+        "rotation.add",  # a key was replaced, and whether the old one was tried and refused
+        "contract.set",
+        "waiver.add",
+        "waiver.end",
+        "gate.run",
+        "evidence.export",
+        "audit.commit",
+        "audit.draw",
+        "audit.result",
+        "restrict.order",
+        "restrict.lift",
+        "vendor.gate",  # grants to this vendor's people wait for its admission
+        "vendor.admit",  # its gate passed, or was waived
         "server.start",
     }
 )
