@@ -118,7 +118,7 @@ class Access(Receiving):
         custody = self._custody
         found: Found | None = None
         try:
-            custody.live.check(session)
+            custody.live.check(session, action)
             found = custody.catalog.snapshot.find(session.project, path)
             custody.may(session, action, found.asset)
             copy, name, modified_at = custody.copy_for(session, found, path)
@@ -186,7 +186,7 @@ class Access(Receiving):
         """Refuse a request for another project. Another's project and one that is not there look alike."""
         custody = self._custody
         try:
-            custody.live.check(session)
+            custody.live.check(session, action)
         except Denied as refusal:
             await custody.refuse(session, action, path, refusal, client=client)
         elsewhere = NotFound(f"project {project!r} is not this session's ({session.project})")

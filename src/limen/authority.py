@@ -1,64 +1,41 @@
 """Changes of authority: what the catalog holds, who has a session, who is paused. Entries first, then the tables.
 
 A change is validated against a snapshot, written to the ledger, and applied to the control tables with its entry's
-index; start-up applies what is missing, from the entry's encrypted side record. A pause is the exception: it takes
-effect in memory first, is kept in `live.json`, and never waits for the ledger; its entry follows as soon as it can.
-(What start-up applies: `recovery`. How somebody is erased: `privacy.erasure`.)
+index; start-up applies what is missing, from the entry's encrypted side record. Pauses and restrictions are the exception:
+they never wait for the ledger (`orders`). (What start-up applies: `recovery`. How somebody is erased: `privacy.erasure`.)
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from limen.catalog.changes import Change, PersonAdd, PersonEnd, WorkloadAdd, WorkloadEnd
 from limen.catalog.snapshot import Ordered
-from limen.core.errors import Denied, Invalid, LedgerUnavailable, LimenError, NotFound
+from limen.core.errors import Denied, LimenError, NotFound
 from limen.core.types import Action, Client, Session, Side
 from limen.custody import GATEWAY, who
-from limen.identity.live import Pause
 from limen.identity.sessions import new_access_key
-from limen.store.blobs import write_atomically
+from limen.orders import Orders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from limen.core.types import Asset, Person, Receipt, Workload
     from limen.custody import Custody
     from limen.identity.oidc import Claims
 
-RESERVE_BYTES = 256 << 10
 MIN_SESSION_S, MAX_SESSION_S = 900, 43_200
 
 
-class _Kept(msgspec.Struct, frozen=True):
-    """What `live.json` holds: orders in force, those lifted, sessions ended early, and orders without their entry yet."""
-
-    pauses: list[Pause] = []
-    cuts: list[Pause] = []
-    ended_sessions: dict[str, int] = {}
-    unlogged: list[str] = []
-
-
-class Authority:
+class Authority(Orders):
     """The one place that changes who may do what. Owned by the event loop; `lock` makes changes one at a time."""
 
     def __init__(self, custody: Custody, *, data: Path, random: Callable[[int], bytes], contact: str) -> None:
-        self._custody = custody
-        self._kept_at = data / "live.json"
-        self._reserve = data / "live.reserve"  # room that only `_keep` gives up
-        self._random = random
-        self._contact = contact
+        super().__init__(custody, data=data, random=random, contact=contact)
         self.lock = asyncio.Lock()
-        self._unlogged: dict[str, dict[str, Any]] = {}
-        self._logging = asyncio.Lock()  # over the two: each order gets one entry, whoever comes to write it first
-        self._logged: dict[str, Receipt] = {}  # by subject, of orders in force
-        self.sessions: dict[str, Session] = {}  # issued and not expired; for reports of what a pause would cut
 
     # --- the catalog
 
@@ -105,10 +82,6 @@ class Authority:
     def _cut_if_ended(self, change: Change, now: int) -> None:
         if isinstance(change, PersonEnd | WorkloadEnd):
             self._custody.live.end(f"person/{change.id}", at=now)
-
-    def pseudonym(self, holder: str, project: str) -> str:
-        """What entries in one project call somebody; nobody can link two projects' without the person's key."""
-        return self._custody.catalog.pseudonym(holder, project)
 
     # --- sessions
 
@@ -207,178 +180,18 @@ class Authority:
         entry, _ = custody.scribe.write("session.end", {"session": session_id, "by": by}, None)
         await custody.ledger.append(entry)
 
-    # --- pauses
-
-    def affected(self, pause: Pause) -> list[Session]:
-        """The sessions, issued and not expired, that an order would cut."""
-        now = self._custody.clock.now()
-        return [s for s in self.sessions.values() if s.expires_at > now and pause.covers(s)]
-
-    def people_under(self, pause: Pause) -> list[str]:
-        """The people and workloads, not ended, whom an order covers whatever session they open."""
-        kind, _, name = pause.subject.partition("/")
-        snapshot = self._custody.catalog.snapshot
-        match kind:
-            case "vendor":
-                found = {h.id for h in snapshot.holders() if h.vendor == name and h.ended_at is None}
-            case "person":
-                found = {h.id for h in snapshot.holders() if name in {h.id, getattr(h, "sponsor", None)}}
-            case "project":
-                found = {grant.holder for grant in snapshot.grants() if grant.project == name and grant.ended_at is None}
-            case _:
-                found = {self.sessions[name].holder} if name in self.sessions else set()
-        return sorted(found - {essential.partition("/")[2] for essential in pause.essential})
-
     def explain(self, session: Session, action: Action, asset: Asset) -> dict[str, Any]:
         """What policy and live state say to a question, rule by rule."""
         custody = self._custody
         paused = next((pause for pause in custody.live.pauses() if pause.covers(session)), None)
         question = dataclasses.replace(custody.question(session, action, asset), paused=paused is not None)
-        return custody.policies.explain(question).to_json()
-
-    def order(self, subject: str, *, reason: str, essential: Sequence[str] = (), contact: str = "") -> Pause:
-        """The order as it would be given; Invalid if there is no such subject, or no reason."""
-        if not reason.strip():
-            raise Invalid("reason", "say why: it is what every refused person reads")
-        self._known(subject)
-        for name in essential:
-            self._known(name)
-        since = self._custody.clock.now()
-        return Pause(subject, reason.strip(), since, contact or self._contact, frozenset(essential))
-
-    def pause(self, pause: Pause) -> int:
-        """Cut now, in memory; returns the streams aborted. The caller then awaits `record_pause`."""
-        return self._custody.live.pause(pause)
-
-    async def record_pause(self, pause: Pause, *, streams: int, sessions: int, by: str) -> Receipt | None:
-        """Keep the order across restarts, then log it.
-
-        None if the ledger can't be written: the order stands, and its entry follows when the ledger recovers.
-        LedgerUnavailable if it can't even be kept: it stands, but only until the gateway stops.
-        """
-        fields = {
-            "subject": self._public(pause.subject),
-            "since": pause.since,
-            "streams": streams,
-            "sessions": sessions,
-            "by": by,
-            "essential": sorted(self._public(name) for name in pause.essential),
-        }
-        self._unlogged[pause.subject] = fields
+        explanation = custody.policies.explain(question)
         try:
-            await asyncio.to_thread(self._keep)
-        except OSError as e:
-            raise LedgerUnavailable(
-                f"{pause.subject} is cut, but a restart would forget it ({e})", next_step="free space, then order it again"
-            ) from e
-        with contextlib.suppress(LedgerUnavailable):
-            return await self._log_pause(pause)
-        return None
-
-    async def _log_pause(self, pause: Pause) -> Receipt:
-        async with self._logging:
-            fields = self._unlogged.get(pause.subject)
-            if fields is None:
-                return self._logged[pause.subject]  # housekeeping was faster
-            order: dict[str, object] = {"subject": pause.subject, "reason": pause.reason, "contact": pause.contact}
-            side = Side(self._about(pause.subject), {"order": order})
-            receipt = await self._custody.ledger.append(*self._custody.scribe.write("pause.order", fields, side))
-            self._logged[pause.subject] = receipt
-            if self._unlogged.get(pause.subject) is fields:  # else it was ordered anew in the meantime
-                del self._unlogged[pause.subject]
-        self._keep()
-        return receipt
-
-    async def measured(self, subject: str, *, order: int, last_byte_us: int, clock: str) -> Receipt:
-        """Log how long it took from order to last byte, by whose clock."""
-        fields = {"subject": self._public(subject), "order": order, "last_byte_us": last_byte_us, "clock": clock}
-        return await self._custody.ledger.append(*self._custody.scribe.write("pause.measured", fields, None))
-
-    async def lift(self, subject: str, *, reason: str, by: str) -> Receipt:
-        """Let new sessions in again; the entry is durable before the first can be opened."""
-        if subject not in {pause.subject for pause in self._custody.live.pauses()}:
-            raise NotFound(f"{subject} is not paused")
-        fields = {"subject": self._public(subject), "by": by}
-        side = Side(self._about(subject), {"order": {"subject": subject, "reason": reason}})
-        receipt = await self._custody.ledger.append(*self._custody.scribe.write("pause.lift", fields, side))
-        self._custody.live.lift(subject)
-        self._logged.pop(subject, None)
-        self._keep()
-        return receipt
-
-    async def log_unlogged(self) -> int:
-        """Write the entries of orders that the ledger could not take when they were given; returns how many."""
-        written = 0
-        for pause in self._custody.live.pauses():
-            if pause.subject in self._unlogged:
-                await self._log_pause(pause)
-                written += 1
-        return written
-
-    def forget(self, holders: Collection[str]) -> None:
-        """Keep nothing in memory or in `live.json` about people who are erased but that they have ended; durable on return."""
-        gone = {id_ for id_, session in self.sessions.items() if session.holder in holders}
-        for id_ in gone:
-            del self.sessions[id_]
-        self._custody.live.forget({f"person/{holder}" for holder in holders} | {f"session/{id_}" for id_ in gone})
-        self._keep()
-
-    def _about(self, subject: str) -> str:
-        """Under whose key an order's reason is sealed: theirs, if it is about one person."""
-        kind, _, name = subject.partition("/")
-        holder = name if kind == "person" else self.sessions[name].holder if name in self.sessions else GATEWAY
-        return holder if self._custody.catalog.sealable(holder) else GATEWAY
-
-    def _known(self, subject: str) -> None:
-        kind, _, name = subject.partition("/")
-        snapshot = self._custody.catalog.snapshot
-        match kind:
-            case "vendor":
-                snapshot.vendor(name)
-            case "project":
-                snapshot.project(name)
-            case "person":
-                snapshot.holder_by_id(name)
-            case "session":
-                if name not in self.sessions:
-                    raise NotFound(f"session {name} (never issued, or expired)")
-            case _:
-                raise Invalid("subject", "must be vendor/…, project/…, person/… or session/…")
-
-    def _public(self, subject: str) -> str:
-        """The subject as an entry may name it: people by pseudonym."""
-        kind, _, name = subject.partition("/")
-        return f"person/{self.pseudonym(name, '')}" if kind == "person" else subject
-
-    def _keep(self) -> None:
-        live = self._custody.live
-        kept = _Kept(list(live.pauses()), list(live.cuts()), live.ended_sessions(), sorted(self._unlogged))
-        raw = msgspec.json.encode(kept)
-        try:
-            write_atomically(self._kept_at, raw)
-        except OSError:  # a pause must outlast a restart on a full disk too
-            self._reserve.unlink(missing_ok=True)
-            write_atomically(self._kept_at, raw)
-        self._hold_reserve()
-
-    def _hold_reserve(self) -> None:
-        """Hold room on the disk for the next order. Random bytes: no file system stores those in less."""
-        if not self._reserve.exists():
-            with contextlib.suppress(OSError):
-                write_atomically(self._reserve, self._random(RESERVE_BYTES))
-
-    def restore_live(self) -> None:
-        """Put back what was in force when the gateway stopped. At start-up, after the catalog is up to date."""
-        self._hold_reserve()
-        if not self._kept_at.exists():
-            return
-        kept = msgspec.json.decode(self._kept_at.read_bytes(), type=_Kept)
-        self._custody.live.restore(kept.pauses, kept.cuts, kept.ended_sessions)
-        for pause in kept.pauses:
-            if pause.subject in kept.unlogged:
-                essential = sorted(self._public(name) for name in pause.essential)
-                fields = {"subject": self._public(pause.subject), "since": pause.since, "essential": essential, "by": "limen"}
-                self._unlogged[pause.subject] = fields
+            custody.live.check(session, action)
+        except Denied as refusal:
+            if refusal.rule == "restricted":
+                explanation = dataclasses.replace(explanation, allowed=False, rule=refusal.rule, reason=refusal.reason)
+        return explanation.to_json()
 
 
 def _issued(session: Session, issued_at: int, *, length_s: int | None = None) -> Session:

@@ -81,6 +81,7 @@ class Derived:
         connection.row_factory = sqlite3.Row
         try:
             connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM note").fetchone()  # from here on the view stands still
             yield connection
         finally:
             connection.close()

@@ -48,12 +48,12 @@ class Reception:
 
     def watch(self, abort: Callable[[], None]) -> None:
         """Let a pause close this upload's transport."""
-        self._stream = self.custody.live.register(self.session, abort)
+        self._stream = self.custody.live.register(self.session, abort, Action.WRITE)
 
     async def write(self, chunk: bytes) -> None:
         """Take a chunk. Raises Paused or SessionEnded, and nothing is kept, once the session is cut."""
         try:
-            self.custody.live.check(self.session)
+            self.custody.live.check(self.session, Action.WRITE)
         except Denied:
             await self.abort("cut")
             raise
@@ -67,10 +67,10 @@ class Reception:
         """
         custody = self.custody
         try:
-            custody.live.check(self.session)
+            custody.live.check(self.session, Action.WRITE)
             length, etag = self.staged.length, etag or self.staged.md5.hexdigest()
             digest = await asyncio.to_thread(self.staged.keep)  # its sync may take long; a pause must not wait for it
-            custody.live.check(self.session)
+            custody.live.check(self.session, Action.WRITE)
             stored = Dropped(
                 self.path, digest, length, etag, custody.clock.now(), self.receipt.index, self.content_type, checksums or {}
             )
@@ -207,7 +207,7 @@ class Receiving:
         """The drop box that a path names, and the path in it, if this session may; otherwise a durable refusal."""
         custody = self._custody
         try:
-            custody.live.check(session)
+            custody.live.check(session, action)
             asset = custody.catalog.snapshot.find(session.project, path).asset
             custody.may(session, action, asset)
             if asset.kind != "drop":

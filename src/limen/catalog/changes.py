@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
+from limen.catalog.admission import VendorAdmit, VendorGate
 from limen.catalog.change import OUTSIDE, Change, OfHolder
 from limen.catalog.personal import Erasure, HoldLift, HoldSet
 from limen.core.errors import Invalid
@@ -52,6 +53,8 @@ __all__ = [
     "ProjectAdd",
     "TierSet",
     "VendorAdd",
+    "VendorAdmit",
+    "VendorGate",
     "WorkloadAdd",
     "WorkloadEnd",
     "complete",
@@ -340,6 +343,8 @@ CHANGES: Final[dict[str, type[Change]]] = {
         ClassAdd,
         TierSet,
         AgreementAdd,
+        VendorGate,
+        VendorAdmit,
         AssetAdd,
         AssetVersion,
         AssetDigests,

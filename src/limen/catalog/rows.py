@@ -16,6 +16,7 @@ from limen.catalog.state import State
 from limen.core.errors import TamperDetected
 from limen.core.types import (
     Action,
+    Admission,
     Agreement,
     Asset,
     AssetClass,
@@ -63,6 +64,8 @@ def _load_parties(state: State, connection: sa.Connection) -> None:
     for row in _rows(connection, tables.AGREEMENT):
         dates = row["valid_from"], row["valid_until"]
         state.put_agreement(Agreement(row["id"], row["vendor"], row["digest"], *dates))
+    for row in _rows(connection, tables.ADMISSION):
+        state.admissions.put(row["id"], Admission(row["id"], row["basis"], row["of_entry"], row["valid_until"]))
     for row in _rows(connection, tables.LEGAL_HOLD):
         state.holds.put(row["id"], Hold(row["id"], row["since"], row["lifted_at"]))
 
@@ -240,6 +243,11 @@ def _hold_row(state: State, id_: str) -> dict[str, Any]:
     return {"id": id_, "since": hold.since, "lifted_at": hold.lifted_at}
 
 
+def _admission_row(state: State, id_: str) -> dict[str, Any]:
+    admission = state.admissions[id_]
+    return {"id": id_, "basis": admission.basis, "of_entry": admission.entry, "valid_until": admission.valid_until}
+
+
 # Each stored table of a state: its name there, its control table, and how one of its records is written. In this order
 # every row is written after those that it points to.
 STORED: Final[tuple[tuple[str, sa.Table, Callable[[State, Any], dict[str, Any]]], ...]] = (
@@ -254,10 +262,11 @@ STORED: Final[tuple[tuple[str, sa.Table, Callable[[State, Any], dict[str, Any]]]
     ("versions", tables.VERSION, _version_row),
     ("grants", tables.GRANT, _grant_row),
     ("holds", tables.LEGAL_HOLD, _hold_row),
+    ("admissions", tables.ADMISSION, _admission_row),
 )
 
 
-def made(change: c.Change) -> tuple[str, Any]:  # noqa: C901  one arm per kind of change
+def made(change: c.Change) -> tuple[str, Any]:  # noqa: C901, PLR0912  one arm per kind of change
     """The state table and key of the row that a change makes, or (kind, "") for one that only alters rows."""
     match change:
         case c.VendorAdd(id=id_):
@@ -280,6 +289,8 @@ def made(change: c.Change) -> tuple[str, Any]:  # noqa: C901  one arm per kind o
             return "versions", (asset, number)
         case c.GrantAdd(id=id_):
             return "grants", id_
+        case c.VendorGate(id=id_):
+            return "admissions", id_
         case c.HoldSet(id=id_):
             return "holds", id_
         case _:

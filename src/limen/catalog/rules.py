@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from limen.catalog import admission
 from limen.catalog import changes as c
 from limen.catalog import personal_rules as personal
 from limen.catalog.grammar import (
@@ -66,6 +67,10 @@ def apply(state: State, change: c.Change, *, index: int, at: int) -> None:  # no
             _set_tier(state, change)
         case c.AgreementAdd():
             _add_agreement(state, change)
+        case c.VendorGate():
+            admission.gate(state, change)
+        case c.VendorAdmit():
+            admission.admit(state, change, index=index, at=at)
         case c.AssetAdd():
             _add_asset(state, change)
         case c.AssetVersion():
@@ -348,6 +353,8 @@ def _add_grant(state: State, change: c.GrantAdd, index: int, at: int) -> None:
         raise Denied(
             f"holder: {holder.vendor} has no agreement in force; add one with `limen agreement add` first", rule="no-agreement"
         )
+    if holder.vendor is not None:
+        admission.check(state, holder.vendor, at)
     state.put_grant(
         Grant(
             change.id,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from limen.core.types import (
+        Admission,
         Agreement,
         Asset,
         AssetClass,
@@ -119,7 +120,7 @@ RollName = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Every table of the catalog. The first eleven are stored; the others are derived from them."""
+    """Every table of the catalog. The first twelve are stored; the others are derived from them."""
 
     vendors: Table[str, Vendor] = field(default_factory=Table)
     people: Table[str, Person] = field(default_factory=Table)
@@ -132,6 +133,7 @@ class State:
     versions: Table[tuple[str, int], Version] = field(default_factory=Table)
     grants: Table[str, Grant] = field(default_factory=Table)
     holds: Table[str, Hold] = field(default_factory=Table)  # person -> their last legal hold
+    admissions: Table[str, Admission] = field(default_factory=Table)  # gated vendor -> until when grants may be made
 
     vendor_copies: Table[str, str] = field(default_factory=Table)  # vendor -> copy id
     copies: Table[str, str] = field(default_factory=Table)  # holder -> copy id

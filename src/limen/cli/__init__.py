@@ -35,6 +35,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("limen.cli.serve", "serve the doors"),
     "pause": ("limen.cli.pause", "cut off a vendor, project, person or session, now"),
     "resume": ("limen.cli.pause", "lift a pause"),
+    "restrict": ("limen.cli.restrict", "leave a vendor, person or session some of its work only, now"),
+    "unrestrict": ("limen.cli.restrict", "lift a restriction"),
     "observe": ("limen.cli.observe", "import what other systems logged: CloudTrail, S3, GitHub, Vault, others"),
     "who": ("limen.cli.who", "whom the principals of other systems' logs are put down to"),
     "exposure": ("limen.cli.exposure", "exactly what somebody was served"),

@@ -198,6 +198,16 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class Admission:
+    """Until when grants to a gated vendor's people may be made, and by which entry: a gate that passed, or a waiver."""
+
+    vendor: str
+    basis: str = ""  # gate or waiver; empty: not admitted
+    entry: int = 0
+    valid_until: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """Person or workload x project x assets x actions x expiry. `assets` may be {"*"}: all of the project's, barrier aside.
 

@@ -162,5 +162,12 @@ LEGAL_HOLD: Final = _table(
     _int("since"),
     _int("lifted_at", nullable=True),
 )
+ADMISSION: Final = _table(
+    "admission",
+    sa.Column("id", sa.Text(), sa.ForeignKey("vendor.id"), primary_key=True),
+    _text("basis"),
+    _int("of_entry"),
+    _int("valid_until"),
+)
 # Who was erased, and whether every place has been swept since; start-up finishes one that has not.
 ERASURE: Final = _table("erasure", sa.Column("id", sa.Text(), sa.ForeignKey("person.id"), primary_key=True), *_truth("swept"))

@@ -4,6 +4,8 @@ A pause takes effect here, in memory, before its ledger entry is written, and ne
 subject: `vendor/<id>`, `project/<id>`, `person/<id>` (people and workloads), `session/<id>`. Running streams are
 registered by session and aborted at their transports, so that a stalled reader is cut like any other.
 
+A restriction takes away less: what writes, or all but some projects. It ends no session; lifted, work goes on where it was.
+
 Sessions that a pause cut stay ended after it is lifted: their owners log in again. Owned by the event loop's thread.
 """
 
@@ -13,12 +15,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from limen.core.errors import Paused, SessionEnded
+from limen.core.errors import Denied, Paused, SessionEnded
+from limen.core.types import Action
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from limen.core.types import Session
+
+_CHANGING = frozenset({Action.WRITE, Action.DELETE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +41,41 @@ class Pause:
         return self.subject in subjects_of(session) and not self.essential.intersection(subjects_of(session))
 
 
+@dataclass(frozen=True, slots=True)
+class Restriction:
+    """One order that leaves some work open: only reading, only some projects (none named: all), or both.
+
+    `cause` says where it came from, in an entry's words (`gate 4711`, `advisory MAL-2026-2144`); empty: a person ordered it.
+    """
+
+    subject: str
+    reason: str
+    since: int
+    contact: str
+    read_only: bool = False
+    projects: frozenset[str] = frozenset()
+    cause: str = ""
+
+    def refuses(self, session: Session, action: Action) -> bool:
+        """Whether this order stands against an action of the session."""
+        if self.subject not in subjects_of(session):
+            return False
+        return (self.read_only and action in _CHANGING) or bool(self.projects and session.project not in self.projects)
+
+    @property
+    def leaves(self) -> str:
+        """What goes on, in words."""
+        reading = "reading goes on" if self.read_only else "work goes on"
+        return f"only {reading}" + (f" in {', '.join(sorted(self.projects))}" if self.projects else "")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
     """One response or upload in progress; `abort` closes its transport at once and discards what it had not sent."""
 
     session: Session
     abort: Callable[[], None]
+    action: Action = Action.READ
 
 
 def subjects_of(session: Session) -> tuple[str, ...]:
@@ -56,13 +90,17 @@ class Live:
 
     def __init__(self) -> None:
         self._pauses: dict[str, Pause] = {}
+        self._restrictions: dict[str, Restriction] = {}
         self._cuts: list[Pause] = []  # lifted orders: sessions issued up to then stay ended
         self._ended: dict[str, int] = {}  # subject -> since when; for good
         self._streams: set[Stream] = set()
 
-    def check(self, session: Session) -> None:
-        """Pass in silence, or raise Paused or SessionEnded. Called before every decision and before every chunk."""
-        if not (self._pauses or self._ended or self._cuts):
+    def check(self, session: Session, action: Action = Action.READ) -> None:
+        """Pass in silence, or raise Paused, SessionEnded, or Denied by a restriction.
+
+        Called before every decision and before every chunk.
+        """
+        if not (self._pauses or self._ended or self._cuts or self._restrictions):
             return
         names = subjects_of(session)
         for name in names:
@@ -73,6 +111,10 @@ class Live:
                 raise SessionEnded(f"{name} has ended; nothing was served")
         if any(session.issued_at <= cut.since and cut.covers(session) for cut in self._cuts):
             raise SessionEnded("this session was cut by a pause that has been lifted since; log in again")
+        for name in names:
+            restriction = self._restrictions.get(name)
+            if restriction is not None and restriction.refuses(session, action):
+                raise _restricted(restriction)
 
     def issue_after(self, session: Session) -> int:
         """The earliest `issued_at` that a new session of this kind may carry, so that no lifted pause covers it."""
@@ -88,6 +130,15 @@ class Live:
         self._pauses[pause.subject] = pause
         return self.abort(pause.covers)
 
+    def restrict(self, restriction: Restriction) -> int:
+        """Take effect now; returns how many running streams were aborted. A second order replaces the first."""
+        self._restrictions[restriction.subject] = restriction
+        return self._abort(lambda stream: restriction.refuses(stream.session, stream.action))
+
+    def unrestrict(self, subject: str) -> Restriction | None:
+        """Let everything go on. None if nothing was restricted under that name."""
+        return self._restrictions.pop(subject, None)
+
     def lift(self, subject: str) -> Pause | None:
         """Let new sessions in again; those the pause cut stay ended. None if nothing was paused under that name."""
         pause = self._pauses.pop(subject, None)
@@ -101,6 +152,7 @@ class Live:
     def forget(self, subjects: Collection[str]) -> None:
         """Drop the orders about these, lifted ones too. They must have ended for good, or this would let them in."""
         self._pauses = {name: pause for name, pause in self._pauses.items() if name not in subjects}
+        self._restrictions = {name: order for name, order in self._restrictions.items() if name not in subjects}
         self._cuts = [cut for cut in self._cuts if cut.subject not in subjects]
 
     def end(self, subject: str, *, at: int) -> int:
@@ -110,14 +162,17 @@ class Live:
 
     def abort(self, covers: Callable[[Session], bool]) -> int:
         """Abort the streams of the sessions that `covers` picks."""
-        cut = [stream for stream in self._streams if covers(stream.session)]
+        return self._abort(lambda stream: covers(stream.session))
+
+    def _abort(self, picks: Callable[[Stream], bool]) -> int:
+        cut = [stream for stream in self._streams if picks(stream)]
         for stream in cut:
             stream.abort()
         return len(cut)
 
-    def register(self, session: Session, abort: Callable[[], None]) -> Stream:
+    def register(self, session: Session, abort: Callable[[], None], action: Action = Action.READ) -> Stream:
         """Make a stream reachable for a pause. The caller must `unregister` it when it is over."""
-        stream = Stream(session, abort)
+        stream = Stream(session, abort, action)
         self._streams.add(stream)
         return stream
 
@@ -129,6 +184,10 @@ class Live:
         """The orders in force, oldest first."""
         return tuple(sorted(self._pauses.values(), key=lambda p: (p.since, p.subject)))
 
+    def restrictions(self) -> tuple[Restriction, ...]:
+        """The restrictions in force, oldest first."""
+        return tuple(sorted(self._restrictions.values(), key=lambda r: (r.since, r.subject)))
+
     def cuts(self) -> tuple[Pause, ...]:
         """The orders that were lifted: they still cover the sessions issued before."""
         return tuple(self._cuts)
@@ -137,15 +196,26 @@ class Live:
         """Sessions ended before their time, and when."""
         return {name: at for name, at in self._ended.items() if name.startswith("session/")}
 
-    def restore(self, pauses: Iterable[Pause], cuts: Iterable[Pause], ended: dict[str, int]) -> None:
+    def restore(
+        self, pauses: Iterable[Pause], cuts: Iterable[Pause], ended: dict[str, int], restrictions: Iterable[Restriction] = ()
+    ) -> None:
         """Put back what was in force when the gateway stopped. Before any door opens."""
         self._pauses.update({pause.subject: pause for pause in pauses})
+        self._restrictions.update({restriction.subject: restriction for restriction in restrictions})
         self._cuts.extend(cuts)
         self._ended.update(ended)
 
     def sessions_streaming(self) -> Iterable[Session]:
         """The sessions that have a stream running now, once a stream."""
         return [stream.session for stream in self._streams]
+
+
+def _restricted(order: Restriction) -> Denied:
+    return Denied(
+        f"{order.subject} is restricted since {_rfc3339(order.since)}: {order.reason}. {order.leaves.capitalize()}; "
+        f"this was refused. Ask {order.contact}.",
+        rule="restricted",
+    )
 
 
 def _rfc3339(seconds: int) -> str:

@@ -44,6 +44,8 @@ async def show(gateway: Gateway, args: dict[str, Any], by: str) -> list[dict[str
         return [msgspec.to_builtins(s) for s in gateway.authority.sessions.values() if s.expires_at > now]
     if args["what"] == "pauses":
         return [msgspec.to_builtins(pause) for pause in gateway.custody.live.pauses()]
+    if args["what"] == "restrictions":
+        return [msgspec.to_builtins(order) for order in gateway.custody.live.restrictions()]
     return VIEWS[args["what"]](gateway.custody.catalog.snapshot)
 
 

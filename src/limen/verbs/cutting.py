@@ -48,6 +48,40 @@ async def resume(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, A
     return {"subject": args["subject"], "entry": receipt.index}
 
 
+async def restrict(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Leave a subject some of its work only, now; with `dry_run`, only say whom that would meet."""
+    authority = gateway.authority
+    order = authority.restriction(
+        args["subject"],
+        reason=args["reason"],
+        read_only=bool(args.get("read_only")),
+        projects=args.get("projects", ()),
+        contact=args.get("contact", ""),
+        cause=args.get("cause", ""),
+    )
+    answer = {
+        "subject": order.subject,
+        "since": order.since,
+        "contact": order.contact,
+        "read_only": order.read_only,
+        "projects": sorted(order.projects),
+        "leaves": order.leaves,
+        "people": authority.people_under(order),
+        "sessions": [{"session": s.id, "holder": s.holder, "project": s.project} for s in authority.affected(order)],
+        "dry_run": bool(args.get("dry_run")),
+    }
+    if args.get("dry_run"):
+        return answer
+    streams, receipt = await authority.restrict(order, by=by)
+    return {**answer, "streams": streams, "entry": receipt.index if receipt else None}
+
+
+async def unrestrict(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Lift a restriction; every session that is still young goes on."""
+    receipt = await gateway.authority.unrestrict(args["subject"], reason=args["reason"], by=by)
+    return {"subject": args["subject"], "entry": receipt.index}
+
+
 async def session_end(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """End one session."""
     await gateway.authority.end_session(args["session"], by=by)
@@ -58,5 +92,7 @@ VERBS: Final[dict[str, Verb]] = {
     "pause": pause,
     "pause.measured": pause_measured,
     "resume": resume,
+    "restrict": restrict,
+    "unrestrict": unrestrict,
     "session.end": session_end,
 }

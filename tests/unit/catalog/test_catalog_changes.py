@@ -44,6 +44,8 @@ def every_change(a_shard):
         c.ClassAdd(name="core", vendors=False),
         c.TierSet(name="open", granted_by=("owner", "data"), session_s=900, hardware_key=True, export_bytes_day=None),
         c.AgreementAdd(id="a-1", vendor="quillwork", digest="ab" * 32, valid_from=1, valid_until=2),
+        c.VendorGate(id="quillwork"),
+        c.VendorAdmit(id="quillwork", basis="gate", entry=7, valid_until=9),
         c.AssetAdd(id="sft", project="orchid", asset_class="core", tier="open", description="reason private"),
         c.AssetVersion(asset="sft", number=1, shards=(a_shard(), a_shard("b")), mark_key="k"),
         c.AssetDigests(asset="sft", number=1, digests={"a": "0" * 64}),
@@ -106,6 +108,7 @@ def test_whoever_stands_in_a_change_seals_it(a_shard):
     assert sealed["hold.set"] == sealed["hold.lift"] == "quillwork/q77"
     assert {kind for kind, who in sealed.items() if who is None} == {
         "vendor.add", "project.add", "class.add", "tier.set", "agreement.add", "asset.add", "asset.version", "asset.digests",
+        "vendor.gate", "vendor.admit",
         "erasure",
     }  # fmt: skip
 
