@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from limen.core import events
 from limen.core.errors import Invalid, NotFound
+from limen.durable import write_atomically
 from limen.observe.who import PlaceRule, Who
-from limen.store.blobs import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,11 +25,12 @@ from limen import directory
 from limen.core.errors import Conflict, Invalid, LimenError, NotFound, TamperDetected
 from limen.db.copying import copy_database
 from limen.derived import FOLDER as DERIVED
+from limen.durable import sync
 from limen.formats.note import Verifier
 from limen.ledger.ledger import PUBLISHED
 from limen.ledger.repair.fsck import stored_head
 from limen.ledger.rollback.evidence import Evidence, contradiction, roots
-from limen.ledger.rollback.guard import UNFINISHED, sync_directory, write_durably
+from limen.ledger.rollback.guard import UNFINISHED, write_durably
 from limen.ledger.stored import DATABASE, look
 from limen.standing import NOTE
 from limen.verify.published import Published
@@ -220,7 +221,7 @@ def restore(source: Path, data: Path, *, vkey: str | None) -> Restored:
             raise TamperDetected("ledger.db of the backup does not end at the checkpoint that its manifest names")
         os.sync()
         staged.replace(data)
-        sync_directory(data.parent)
+        sync(data.parent)
     except OSError as e:
         raise Invalid("DATA", f"can't be written: {e}") from e
     finally:

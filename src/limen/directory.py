@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from limen.core.errors import Conflict, Invalid
+from limen.durable import write_atomically
 from limen.formats.note import Signer
 from limen.ledger.ledger import PUBLISHED
 from limen.ledger.rollback.guard import Guard
 from limen.ledger.stored import DATABASE, stored
-from limen.store.blobs import write_atomically
 from limen.verify.published import Published
 
 if TYPE_CHECKING:

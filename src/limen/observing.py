@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from limen.core.errors import Invalid, NotFound
 from limen.core.events import canonical, decode
+from limen.durable import sync, write_atomically
 from limen.observe import manifest as manifests
 from limen.observe.coverage import covered
 from limen.observe.depot import Depot, base_of
-from limen.observe.places import COMMITTING, FOLDER, PREFIX, READY, STAGING, place_of, sync
-from limen.store.blobs import write_atomically
+from limen.observe.places import COMMITTING, FOLDER, PREFIX, READY, STAGING, place_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ import msgspec
 from limen.core.errors import Invalid, LedgerUnavailable, NotFound
 from limen.core.types import Side
 from limen.custody import GATEWAY
+from limen.durable import write_atomically
 from limen.identity.live import Pause, Restriction, subjects_of
-from limen.store.blobs import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

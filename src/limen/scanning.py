@@ -19,11 +19,12 @@ from limen.core.errors import Invalid, LimenError
 from limen.core.events import decode
 from limen.core.types import Upstream
 from limen.custody import MEDIA_OF
+from limen.durable import write_atomically
 from limen.marks import records
 from limen.scan import governed, manifest
 from limen.scan.manifest import Manifest
 from limen.scan.run import Looked, keys_of, row_of
-from limen.store.blobs import Blobs, write_atomically
+from limen.store.blobs import Blobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -23,10 +23,10 @@ import structlog
 from limen.catalog.changes import CHANGES
 from limen.core.errors import Invalid, TamperDetected
 from limen.core.events import canonical
+from limen.durable import write_atomically
 from limen.formats.merkle import leaf_hash
 from limen.ledger.recovery import needs_outcome
 from limen.policy.quota import DAY_S, Quota
-from limen.store.blobs import write_atomically
 from limen.windows import covered
 
 if TYPE_CHECKING:

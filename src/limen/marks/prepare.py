@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from limen.core.errors import Invalid
+from limen.durable import sync
 from limen.formats.merkle import leaf_hash, root_of
 from limen.marks import normalise
 from limen.marks.choose import Chosen, Pairs, Source, Withhold, choose, keyed_order
@@ -151,7 +152,7 @@ def _prepare(  # noqa: PLR0917  one call, above
     registry.save(registry_path)
     shutil.rmtree(out, ignore_errors=True)
     staged.rename(out)
-    _sync_directory(out.parent)
+    sync(out.parent)
     return Prepared.open(out)
 
 
@@ -290,14 +291,5 @@ def _sha256(path: Path) -> str:
 
 def _sync(directory: Path) -> None:
     for path in directory.iterdir():
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
-    _sync_directory(directory)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path)
+    sync(directory)

@@ -8,7 +8,6 @@ observed/staging/NAME/committing                  one that is about to be entere
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -42,12 +41,3 @@ VIEWED: Final[dict[str, str]] = {**COLUMNS, "entry": "BIGINT", "day": "DATE"}  #
 def place_of(root: Path, entry: int) -> Path:
     """Where the import of an entry lies once it counts."""
     return root / f"{PREFIX}{entry}"
-
-
-def sync(path: Path) -> None:
-    """Make a file or a directory durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow.parquet as pq
 
 from limen.core.errors import Failed
+from limen.durable import sync
 from limen.observe.coverage import SCOPE_PATTERN, named
 from limen.observe.depot import connect, file_list, quoted
 from limen.observe.manifest import NAME, Part
-from limen.observe.places import COLUMNS, COMMITTING, READY, STAGING, sync
+from limen.observe.places import COLUMNS, COMMITTING, READY, STAGING
 from limen.observe.rows import DAY_US, SCHEMA
 
 if TYPE_CHECKING:

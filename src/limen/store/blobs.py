@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from limen.core.errors import NotFound
+from limen.durable import sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,33 +89,10 @@ class Staged:
         final = self.blobs._path(digest)  # noqa: SLF001  Staged is the other half of Blobs
         final.parent.mkdir(exist_ok=True)
         self.path.replace(final)
-        _sync_directory(final.parent)
+        sync(final.parent)
         return digest
 
     def discard(self) -> None:
         """Drop what was not kept; nothing happens after `keep`."""
         self.stream.close()
         self.path.unlink(missing_ok=True)
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a small file whole or not at all, durably: temporary name, sync, rename, sync of the directory."""
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)

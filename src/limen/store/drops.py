@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from limen.core.errors import Conflict, Invalid, NotFound
-from limen.store.blobs import write_atomically
+from limen.durable import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

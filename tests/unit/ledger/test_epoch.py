@@ -111,7 +111,7 @@ def test_the_old_name_finds_no_log_any_more(world):
         world.fill(1)
 
 
-STEPS = ["write_durably", "archive", "sync_directory"]
+STEPS = ["write_durably", "archive", "sync"]
 
 
 @pytest.mark.parametrize("cut", range(1, 8))

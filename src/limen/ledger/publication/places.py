@@ -7,11 +7,11 @@ durability is what the publisher builds on: after a crash only what was synced i
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from typing import TYPE_CHECKING, Protocol
 
 from limen.core.errors import Invalid, NotFound
+from limen.durable import sync
 from limen.formats.checkpoint import decimal
 
 if TYPE_CHECKING:
@@ -100,8 +100,4 @@ def write(path: Path, raw: bytes) -> None:
 def fsync(path: Path) -> None:
     """Make a file or a directory durable; one that has gone needs nothing."""
     with contextlib.suppress(FileNotFoundError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(path)

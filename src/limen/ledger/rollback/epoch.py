@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from limen.core import epochs
 from limen.core.errors import Conflict, Invalid, NotFound, TamperDetected
+from limen.durable import sync
 from limen.formats.merkle import leaf_hash
 from limen.ledger.rollback.evidence import Evidence, contradiction, first_difference, roots
-from limen.ledger.rollback.guard import ALARM, HIGH_WATER, UNFINISHED, archive, sync_directory, write_durably
+from limen.ledger.rollback.guard import ALARM, HIGH_WATER, UNFINISHED, archive, write_durably
 from limen.ledger.sequencer import check_head, sign_checkpoint
 from limen.ledger.store import Batch, Head
 
@@ -172,7 +173,7 @@ class Plan:
             archive(data / name, left)
         write_durably(data / EPOCH_FILE, f"{self.epoch}\n".encode())
         (data / UNFINISHED).unlink()
-        sync_directory(data)
+        sync(data)
         return head
 
     def _append(self, stores: Mapping[str, Store], signer: Signer, now: int) -> Head:

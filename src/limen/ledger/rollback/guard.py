@@ -18,6 +18,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.core.errors import Conflict, Invalid, LedgerUnavailable, LimenError, NotFound, TamperDetected
+from limen.durable import sync
 from limen.ledger.publication.publisher import Progress
 from limen.ledger.rollback.evidence import NEXT_STEP, Evidence, contradiction, roots
 
@@ -304,16 +305,7 @@ def write_durably(path: Path, raw: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     staged.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make a rename in this directory durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(path.parent)
 
 
 def _note(path: Path) -> bytes | None:
@@ -342,4 +334,4 @@ def archive(path: Path, word: str) -> None:
     while kept.exists():
         kept, number = path.with_name(f"{path.name}.{word}-{number}"), number + 1
     path.replace(kept)
-    sync_directory(path.parent)
+    sync(path.parent)

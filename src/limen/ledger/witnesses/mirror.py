@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from limen.core.errors import Invalid, LedgerUnavailable, NotFound, TamperDetected
 from limen.core.types import Checkpoint
+from limen.durable import sync
 from limen.formats import checkpoint as checkpoints
 from limen.formats import merkle, note, tiles
 from limen.formats import witness as codec
 from limen.ledger.publication.places import Directory
-from limen.ledger.rollback.guard import sync_directory, write_durably
+from limen.ledger.rollback.guard import write_durably
 from limen.ledger.witnesses.witness import TEXT, Answer
 from limen.verify.published import CHECKPOINT, VKEY, Published
 
@@ -203,7 +204,7 @@ class Mirror:
         self._store_upper(tree, start, shown.size)
         self._write(VKEY, f"{self._key.vkey}\n".encode())
         self._place.sync(shown.size)
-        sync_directory(self.root.parent)
+        sync(self.root.parent)
         self._synced, self._recheck = True, False
 
     def _store_bundles(self, tree: SignedTree, start: int, size: int) -> None:
@@ -266,7 +267,7 @@ class Mirror:
     def _forked(self, how: str, held: bytes, shown: Checkpoint) -> Forked:
         """Keep both checkpoints, and say so."""
         self._evidence.mkdir(parents=True, exist_ok=True)
-        sync_directory(self._evidence.parent)
+        sync(self._evidence.parent)
         size = note.parse(held)[0].split("\n")[1]
         for name, raw in (("held", held), ("shown", shown.note)):
             write_durably(self._evidence / f"{size}-{shown.size}.{name}", raw)
