@@ -8,41 +8,15 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
 from limen.cli import PARTLY_DONE
+from limen.cli._acting import acting_options, who
 from limen.cli.catalog import person
 from limen.cli.link import call, data_option, json_option, print_json, say
 from limen.core.errors import Invalid
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    F = TypeVar("F", bound="Callable[..., Any]")
-
-
-def _acting(command: F) -> F:
-    """Give a command the two ways of saying who acts."""
-    named = click.option("--as", "acting", metavar="lab/NAME", help="Root only: the lab person whom you act for.")
-    shown = click.option(
-        "--id-token",
-        type=click.Path(path_type=Path, allow_dash=True),
-        help="A file with your own identity token (- for standard input): it proves who you are.",
-    )
-    return named(shown(command))
-
-
-def _who(acting: str | None, id_token: Path | None) -> dict[str, str]:
-    if acting and id_token:
-        raise Invalid("--as", "and --id-token are two ways of saying who acts; give one")
-    if id_token is None:
-        return {"as": acting} if acting else {}
-    try:
-        return {"id_token": (sys.stdin.read() if str(id_token) == "-" else id_token.read_text()).strip()}
-    except (OSError, UnicodeDecodeError) as e:
-        raise Invalid("--id-token", f"can't be read: {e}") from e
 
 
 @person.command()
@@ -102,7 +76,7 @@ def _hold(data: Path, kind: str, id_: str, reason: str, *, as_json: bool) -> Non
 @click.option("--reason", help="What the second person reads before they approve.")
 @click.option("--approve", type=click.IntRange(min=0), metavar="REQUEST", help="Open the name that somebody else asked for.")
 @click.option("--show", type=click.IntRange(min=0), metavar="REQUEST", help="Read a request, before you approve it.")
-@_acting
+@acting_options
 @data_option
 @json_option
 def open_(
@@ -124,11 +98,11 @@ def open_(
     if show is not None:
         _show(call(data, "name.why", {"request": show}), as_json=as_json)
     elif approve is not None:
-        _opened(call(data, "name.approve", {"request": approve, **_who(acting, id_token)}), as_json=as_json)
+        _opened(call(data, "name.approve", {"request": approve, **who(acting, id_token)}), as_json=as_json)
     elif not reason:
         raise Invalid("--reason", "say why the name is needed")
     else:
-        asked = {"pseudonym": pseudonym, "project": project, "reason": reason, **_who(acting, id_token)}
+        asked = {"pseudonym": pseudonym, "project": project, "reason": reason, **who(acting, id_token)}
         _asked(call(data, "name.request", asked), as_json=as_json)
 
 
@@ -165,13 +139,13 @@ def _opened(answer: dict[str, Any], *, as_json: bool) -> None:
 @click.option("--class", "name", required=True, help="identity, network, request, change, ...: what the entry's `commit` lists.")
 @click.option("--request", type=click.IntRange(min=0), help="The opened request about this person; see `limen person open`.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it there instead of to standard output.")
-@_acting
+@acting_options
 @data_option
 def disclose(
     data: Path, *, index: int, name: str, request: int | None, out: Path | None, acting: str | None, id_token: Path | None
 ) -> None:
     """Take one class of an entry's detail out in clear, with its proof; the others stay closed. Check: python -m limen.verify."""
-    answer = call(data, "name.disclose", {"index": index, "class": name, "request": request, **_who(acting, id_token)})
+    answer = call(data, "name.disclose", {"index": index, "class": name, "request": request, **who(acting, id_token)})
     if out is None:
         click.echo(answer["disclosure"], nl=False)
     else:

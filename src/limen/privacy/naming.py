@@ -22,6 +22,7 @@ from limen.verify import disclosure
 from limen.verify.published import Published, prove
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from limen.catalog.snapshot import Snapshot
@@ -50,13 +51,13 @@ class Actor:
         return {"by": self.account, "acting": custody.catalog.pseudonym(self.person, OUTSIDE), "shown": self.shown}
 
 
-def lab_person(snapshot: Snapshot, id_: str) -> str:
-    """The id, if it is a lab person's who may ask for names and approve; Denied otherwise."""
+def lab_person(snapshot: Snapshot, id_: str, *, roles: AbstractSet[str] = ROLES, to: str = "open names") -> str:
+    """The id, if it is an active lab person's who has one of the roles that may do what `to` says; Denied otherwise."""
     holder = snapshot.holder_by_id(id_)
     if not isinstance(holder, Person) or holder.vendor is not None or holder.ended_at is not None:
         raise Denied(f"{id_} is no active person of the lab", rule="not-lab")
-    if not holder.roles & ROLES:
-        raise Denied(f"{id_} may not open names: it takes the role {', '.join(sorted(ROLES))}", rule="role")
+    if not holder.roles & roles:
+        raise Denied(f"{id_} may not {to}: it takes the role {', '.join(sorted(roles))}", rule="role")
     return id_
 
 

@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from limen.core.errors import Denied
 from limen.privacy import erasure, naming
+from limen.verbs.acting import name_opener
 
 if TYPE_CHECKING:
     from limen.server import Gateway
     from limen.verbs import Verb
-
-
-ROOT: Final = "uid:0"
 
 
 async def person_erase(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
@@ -33,7 +30,7 @@ async def person_erase(gateway: Gateway, args: dict[str, Any], by: str) -> dict[
 
 async def name_request(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """Ask for the name behind a pseudonym."""
-    actor = await _actor(gateway, args, by)
+    actor = await name_opener(gateway, args, by)
     return await naming.request(gateway.custody, args["pseudonym"], project=args["project"], reason=args["reason"], actor=actor)
 
 
@@ -45,7 +42,7 @@ async def name_why(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str,
 
 async def name_approve(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """Open the name that somebody else asked for."""
-    return await naming.approve(gateway.custody, args["request"], actor=await _actor(gateway, args, by))
+    return await naming.approve(gateway.custody, args["request"], actor=await name_opener(gateway, args, by))
 
 
 async def name_disclose(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
@@ -55,26 +52,10 @@ async def name_disclose(gateway: Gateway, args: dict[str, Any], by: str) -> dict
         args["index"],
         args["class"],
         number=args.get("request"),
-        actor=await _actor(gateway, args, by),
+        actor=await name_opener(gateway, args, by),
         published=gateway.published,
         verifier=gateway.verifier,
     )
-
-
-async def _actor(gateway: Gateway, args: dict[str, Any], by: str) -> naming.Actor:
-    """Who acts: the account that the kernel names, and the lab person whom a token proves or root names."""
-    snapshot = gateway.custody.catalog.snapshot
-    if token := args.get("id_token"):
-        claims = await gateway.relying_party.verify(token, now=gateway.custody.clock.now())
-        shown = snapshot.holder(claims.issuer, claims.subject).id
-        return naming.Actor(by, naming.lab_person(snapshot, shown), "token")
-    if person := args.get("as"):
-        if by != ROOT:
-            raise Denied("only root may act for somebody by name; show an identity token instead", rule="not-root")
-        return naming.Actor(by, naming.lab_person(snapshot, person), "root")
-    if by == ROOT:
-        raise Denied("root is nobody in particular: say for whom, with --as lab/NAME or an identity token", rule="root")
-    return naming.Actor(by)
 
 
 VERBS: Final[dict[str, Verb]] = {
