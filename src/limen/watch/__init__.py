@@ -3,6 +3,7 @@
     rules     the thresholds as plain values, and what each rule is called
     past      what somebody did before: days, hours, networks; plain values
     fold      one pass over entries: state in, findings out. Pure; the same entries and rules give the same findings
+    advised   what was matched with an advisory, as findings
     observed  the same questions to other systems' logs, when they were imported
     networks  where sessions came from: in memory alone
     finding   one finding, and its bytes

@@ -30,7 +30,7 @@ class Finding:
     severity: r.Severity
     at_us: int
     entries: tuple[int, ...]
-    subject: Mapping[str, str] = field(default_factory=dict)  # who, sponsor, vendor, project, session, asset
+    subject: Mapping[str, str] = field(default_factory=dict)  # who, sponsor, vendor, project, session, asset, advisory
     figures: Mapping[str, int] = field(default_factory=dict)
     grade: Grade = Grade.MEASURED
 

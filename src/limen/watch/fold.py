@@ -16,7 +16,7 @@ import msgspec
 
 from limen.core.events import VERSION
 from limen.ledger.recovery import OPENS_BYTES, needs_outcome
-from limen.watch import past
+from limen.watch import advised, past
 from limen.watch import rules as r
 from limen.watch.finding import ENTRIES_NAMED, Finding
 from limen.watch.networks import Networks
@@ -68,6 +68,7 @@ class Fold:
             "access.refusal": self._refusal,
             "asset.version": self._version,
             "grant.add": self._grant,
+            "advisory.action": advised.findings,
         }
 
     def add(self, index: int, raw: bytes, network: str | None = None) -> list[Finding]:

@@ -39,6 +39,8 @@ NETWORK: Final = "new-network"
 SPLIT: Final = "session-in-two-networks"
 HOURS: Final = "off-hours"
 UNREADABLE: Final = "unreadable-entry"
+MALICIOUS: Final = "malicious-component"
+WAITS: Final = "consequence-waits"
 
 TITLES: Final[dict[str, str]] = {
     CANARY: "a canary asset was reached for",
@@ -50,6 +52,8 @@ TITLES: Final[dict[str, str]] = {
     NETWORK: "a session came from a network that nobody of that vendor has used lately",
     SPLIT: "one session is used from two networks at once, one of them new",
     HOURS: "an access at an hour at which neither they nor their peers work",
+    MALICIOUS: "a vendor's bill of material lists a component that an advisory names as malicious",
+    WAITS: "what follows from a malicious component was not done by itself: it waits for people to approve it",
     UNREADABLE: "an entry is missing from the log or can't be read: what it says is not known",
 }
 
