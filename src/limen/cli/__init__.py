@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "keys": ("limen.cli.keys", "every key that ever touched a vendor's path, with the reason"),
     "findings": ("limen.cli.findings", "what the log's readers found: list, show, find again"),
     "alert": ("limen.cli.findings", "who is told of findings: list, test"),
+    "profile": ("limen.cli.profile", "what to ask of a vendor: fourteen controls, as a contract or as OSCAL"),
     "review": ("limen.cli.review", "all vendors and assets at once: exposure, granted against used, pages"),
     "trace": ("limen.cli.trace", "whose copy a leaked sample came from"),
     "ledger": ("limen.cli.ledger", "the log: its head, its newest lines, its verification and proofs"),

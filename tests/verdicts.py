@@ -1,0 +1,58 @@
+"""Verdicts for tests of the forms in which they are printed: one with each answer, one where all is met."""
+
+CLAUSES = [
+    ("LM-01", "met", "measured", None, [1, 1], None),
+    ("LM-05.1", "unknown", "measured", "no pause was measured in the window", None, "one drill"),
+    ("LM-10", "breached", "measured", "7 days passed", 604_800_000_000, "no day before 2026-06-23 in the window"),
+    ("10.2 (b)", "unknown", "evidence", "no report covers the window", None, "a report of type 2"),
+]
+
+
+def clause(ref, verdict, grade, why, value, green, **more):
+    worst = [{"value": value, "at": "2026-03-31T09:00:00Z", "entries": [4711, 4712]}] if verdict == "breached" else []
+    return {
+        "ref": ref,
+        "control": ref.partition(".")[0] if ref.startswith("LM") else "",
+        "text": f"What {ref} asks.",
+        "measure": "notice_latency_us",
+        "grade": grade,
+        "statistic": "max",
+        "window": {"from": "2026-01-01", "to": "2026-04-03"},
+        "n": 3,
+        "value": value,
+        "threshold": 86_400_000_000,
+        "comparator": "<=",
+        "verdict": verdict,
+        "why": why or "as asked",
+        "worst": worst,
+        "green": green,
+        "cure_ends": None,
+        "runs": [{"from": "2026-03-25", "to": "2026-04-01"}] if verdict == "breached" else [],
+        "waiver": None,
+        "disputed": None,
+        "consequence": None if verdict == "met" else "block_renewal",
+        "owner": "lab/mira",
+        "due": None,
+        **more,
+    }
+
+
+def verdict(outcome="fail", **more):
+    clauses = [clause(*one) for one in CLAUSES]
+    if outcome == "pass":
+        clauses = [clause(ref, "met", grade, None, [1, 1], None) for ref, _, grade, _, _, _ in CLAUSES]
+    return {
+        "v": 1,
+        "vendor": "quillwork",
+        "as_of": "2026-04-09T00:00:00Z",
+        "renewal": True,
+        "contract": {"id": "quillwork-2026", "digest": "ab" * 32},
+        "facts": {"digest": "cd" * 32, "log": {"origin": "aurelia.example/log", "size": 4800}},
+        "clauses": clauses,
+        "money": {"currency": "USD", "months": [], "total": "0.00"},
+        "consequences": [],
+        "decision": "RENEW" if outcome == "pass" else "DO NOT RENEW",
+        "outcome": outcome,
+        "notice_deadline": "2026-12-02",
+        **more,
+    }
