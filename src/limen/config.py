@@ -119,6 +119,19 @@ class Watching(Rules, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return Rules(**{name: getattr(self, name) for name in Rules.__struct_fields__})
 
 
+class Assurance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What follows from advisories by itself: at most so many vendors and people a UTC day; beyond it two people approve.
+
+    `cap_findings`: with more findings than that in a day, from sources of one kind, the rest is a flood and held as one.
+    `lookback_days`: how long before an advisory's first date a *no* must be covered, where no window is known.
+    """
+
+    cap_vendors: Annotated[int, msgspec.Meta(ge=0)] = 3
+    cap_people: Annotated[int, msgspec.Meta(ge=0)] = 50
+    cap_findings: Annotated[int, msgspec.Meta(ge=1)] = 20
+    lookback_days: Annotated[int, msgspec.Meta(ge=1, le=3660)] = 30
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that can be set. `data` is the directory that the file lies in."""
 
@@ -129,6 +142,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     supply: Supply = Supply()
     survey: Survey = Survey()
     watch: Watching = Watching()
+    assurance: Assurance = Assurance()
     alert: tuple[Target, ...] = ()
     upstream: tuple[UpstreamTable, ...] = ()
 

@@ -43,3 +43,18 @@ def test_a_second_place_of_the_published_log_is_another_for_each_epoch(tmp_path)
     (tmp_path / "epoch").write_text("1\n")
 
     assert load(tmp_path).ledger.publish == "s3://logs/lab/epoch-1"
+
+
+def test_how_far_advisories_reach_by_themselves_is_set_in_whole_numbers(tmp_path):
+    (tmp_path / "limen.toml").write_text("[assurance]\ncap_vendors = 0\nlookback_days = 7\n")
+
+    found = load(tmp_path).assurance
+
+    assert (found.cap_vendors, found.cap_people, found.lookback_days) == (0, 50, 7)
+
+
+def test_a_negative_cap_is_refused(tmp_path):
+    (tmp_path / "limen.toml").write_text("[assurance]\ncap_vendors = -1\n")
+
+    with pytest.raises(Invalid, match=r"assurance\.cap_vendors"):
+        load(tmp_path)
