@@ -21,9 +21,14 @@ class Presence:
     """One component at one place of one vendor's, in every BOM of the vendor's that is effective in [start_us, end_us).
 
     `end_us` is None if the vendor's newest BOM has it. `package` is None for a component that no advisory can name (its purl
-    is of an unknown type, or it has none); `purl`, or the plain name if there is none, says what it is. `path` says where:
-    the components around it, outermost first, joined by ` > `, then its occurrence if one is given, after ` @ `. `bom` is the
-    entry of the first BOM that has it in this stretch; `digests` are its hashes (`sha256:…`), for a container image its digest.
+    is of an unknown type, or it has none): whether it is what an advisory means can't be said, though its `name` may be the
+    same. `version` is as advisories write it, empty if the BOM does not say. `path` says where: the components around it,
+    outermost first, joined by ` > `, then its occurrence if one is given, after ` @ `; components of builds begin with
+    `formulation`, tools that made the BOM with `tools`. `bom` is the entry of the first BOM that has it in this stretch;
+    `digests` are its hashes (`sha256:…`), for a container image also the digest that it is pinned to.
+
+    `scope` is CycloneDX's: `required`, `optional` (which by its definition is *not installed*), `excluded` (there, but not
+    reachable at run time) or `external` (expected in its surroundings, not part of what is described).
 
     A presence says nothing of the time that no BOM covers: join it with `Coverage`.
     """
@@ -37,6 +42,8 @@ class Presence:
     end_us: int | None
     bom: int
     digests: tuple[str, ...] = ()
+    scope: str = "required"
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,7 @@ class Service:
 
     vendor: str
     bom: int
+    name: str
     path: str
     provider: str
     endpoints: tuple[str, ...]
@@ -94,8 +102,9 @@ class Service:
 class Bom:
     """One BOM as it was filed: `entry` is its index in the log, `digest` its bytes' SHA-256.
 
-    `effective_us` is its own timestamp or what was given with it; `quarantined` says why nothing of it counts (empty: it
-    counts). `gaps` are sentences: what it leaves unsaid. `unnamed` is how many components no advisory can name.
+    `effective_us` is its own timestamp or what was given with it, and never later than `received_us`; `quarantined` says why
+    nothing of it counts (empty: it counts). `complete` is whether the absence of a component can be said from it, `why` the
+    reason if not. `gaps` are sentences: what else it leaves unsaid. `unnamed` is how many components no advisory can name.
     """
 
     entry: int
@@ -110,5 +119,6 @@ class Bom:
     components: int
     unnamed: int
     complete: bool
+    why: str = ""
     gaps: tuple[str, ...] = ()
     quarantined: str = ""
