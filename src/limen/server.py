@@ -21,6 +21,7 @@ import uvicorn
 from limen import directory
 from limen.access import Access
 from limen.adoption import Adoption
+from limen.assurance.bom.boms import Boms
 from limen.attributing import WhoIsWho
 from limen.authority import Authority
 from limen.catalog.catalog import Catalog
@@ -97,6 +98,7 @@ class Gateway:
     retention: Retention
     observing: Observing
     filing: Filing
+    boms: Boms
     who: WhoIsWho
     watch: Watch
     verifier: Verifier  # the log's own key
@@ -158,6 +160,7 @@ class Gateway:
         who = WhoIsWho(custody, data / FOLDER)
         who.finish()
         registrar = Registrar(custody, authority)
+        filing = Filing(custody)
         issuer = DevIssuer(url=f"{config.url}/_dev/issuer", mode=config.server.mode) if config.development else None
         relying_party = RelyingParty(_issuers(config, issuer), development=config.development)
         return cls(
@@ -174,7 +177,8 @@ class Gateway:
             standing=standing,
             retention=Retention(custody, authority, config.ledger.network_days),
             observing=observing,
-            filing=Filing(custody),
+            filing=filing,
+            boms=Boms(data, ledger, filing.read, origin=config.ledger.origin),
             who=who,
             watch=_watch(config, custody, observing),
             verifier=signer.verifier,
@@ -191,6 +195,7 @@ class Gateway:
         self.custody.windows.close_all()
         with contextlib.suppress(LimenError, OSError):  # the next start reads more
             await asyncio.to_thread(self.standing.keep, now=self.custody.clock.now(), closing=True)
+        self.boms.close()
         await self.custody.ledger.close()
         self.custody.catalog.close()
         os.close(self._lock)
