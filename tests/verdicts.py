@@ -1,4 +1,30 @@
-"""Verdicts for tests of the forms in which they are printed: one with each answer, one where all is met."""
+"""Verdicts for tests of the forms in which they are printed: of the shipped contract by the evaluator, and made by hand."""
+
+from clauses import daily, document
+from limen.assurance import profile
+from limen.assurance.contract.parse import parsed
+from limen.verify.verdict import evaluate
+
+DAY_US = 86_400_000_000
+
+
+def judged(*, purpose="renewal", as_of="2026-04-09T00:00:00Z", waivers=(), dwell=7, disputed=None):
+    """A verdict on the shipped contract: some clauses met, those of malicious components breached, the rest unknown."""
+    settings = {"contract": "quillwork-2026", "vendor": "quillwork", "starts": "2026-03-20", "ends": "2026-06-20"}
+    contract = {**parsed(profile.contract(settings).encode(), "contract.yaml"), "waivers": list(waivers)}
+    days = 20
+    facts = [
+        *daily("named_share", "2026-03-20", [[[9, 9]]] * days),
+        *daily("static_keys", "2026-03-20", [[0]] * days),
+        *daily("revoke_us", "2026-03-20", [[45_000]] + [[]] * (days - 1)),
+        *daily("bom_age_days", "2026-03-20", [[n % 7] for n in range(days)]),
+        *daily("malicious_dwell_us", "2026-03-20", [[n * DAY_US] if n < dwell else [] for n in range(days)]),
+    ]
+    for fact in facts:
+        if fact["measure"] == "revoke_us":
+            fact["disputed"] = disputed
+    return evaluate(contract, document(facts, as_of, start="2026-03-20"), as_of, purpose)
+
 
 CLAUSES = [
     ("LM-01", "met", "measured", None, [1, 1], None),

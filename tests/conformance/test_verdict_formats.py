@@ -19,6 +19,7 @@ import pytest
 from limen.assurance import profile
 from limen.core.events import canonical
 from limen.formats import oscal, sarif, vsa
+from verdicts import judged as by_contract
 from verdicts import verdict
 
 HERE = Path(__file__).parent
@@ -93,9 +94,18 @@ def broken(document, *path, value=None):
     return copy
 
 
-@pytest.mark.parametrize("outcome", ["pass", "fail", "undecided"])
-def test_a_verdict_is_valid_sarif(sarif_schema, outcome):
-    document = sarif.log(verdict(outcome))
+VERDICTS = {
+    "pass": verdict("pass"),
+    "fail": verdict("fail"),
+    "undecided": verdict("undecided"),
+    "the shipped contract": by_contract(),
+    "a standing gate": by_contract(purpose="standing", dwell=1),
+}
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_a_verdict_is_valid_sarif(sarif_schema, name):
+    document = sarif.log(VERDICTS[name])
 
     assert [error.message for error in sarif_schema.iter_errors(document)] == []
     assert not sarif_schema.is_valid(broken(document, "runs", 0, "tool"))
@@ -105,7 +115,7 @@ def test_a_verdict_is_valid_sarif(sarif_schema, outcome):
 DOCUMENTS = {
     "catalog": profile.oscal_catalog,
     "profile": profile.oscal_profile,
-    "assessment-results": lambda: oscal.assessment_results(verdict()),
+    "assessment-results": lambda: oscal.assessment_results(by_contract()),
 }
 
 
@@ -126,6 +136,13 @@ def test_oscal_documents_are_read_by_compliance_trestle():
         assert "metadata" in why
 
 
+@pytest.mark.parametrize("name", VERDICTS)
+def test_a_verdict_is_valid_oscal(oscal_schema, name):
+    document = oscal.assessment_results(VERDICTS[name])
+
+    assert [f"{e.instance_path}: {e.message}" for e in oscal_schema.iter_errors(document)] == []
+
+
 def test_a_verdict_without_clauses_is_valid_too(sarif_schema, oscal_schema):
     empty = verdict("pass", clauses=[])
 
@@ -134,7 +151,7 @@ def test_a_verdict_without_clauses_is_valid_too(sarif_schema, oscal_schema):
 
 
 def test_summaries_are_in_toto_statements_with_a_slsa_predicate():
-    made = [vsa.statement(verdict(outcome)) for outcome in ("pass", "fail", "undecided")]
+    made = [vsa.statement(each) for each in VERDICTS.values()]
     document = made[0]
     bent = {
         "digest": broken(document, "subject", 0, "digest"),
@@ -143,7 +160,7 @@ def test_summaries_are_in_toto_statements_with_a_slsa_predicate():
         "predicateType": broken(document, "predicateType", value="https://slsa.dev/provenance/v1"),
     }
 
-    assert judged(*(("vsa", one) for one in made)) == ["", "", ""]
+    assert judged(*(("vsa", one) for one in made)) == [""] * len(made)
     assert judged(("vsa", json.loads(canonical(document)))) == [""]
     for what, why in zip(bent, judged(*(("vsa", one) for one in bent.values())), strict=True):
         assert what in why

@@ -200,7 +200,7 @@ def _observation(verdict: Mapping[str, Any], clause: Mapping[str, Any], *, seed:
         "remarks": clause.get("why") or "no reason was given",
     }
     evidence = [
-        {"description": f"{_text(one.get('value'))} at {one.get('at', 'an unknown time')}", "props": [_prop("entry", str(e))]}
+        {"description": f"{one.get('value_text') or _text(one.get('value'))} at {one['at']}", "props": [_prop("entry", str(e))]}
         for one in clause.get("worst") or ()
         for e in one.get("entries") or ()
     ]

@@ -94,7 +94,7 @@ def _events(verdict: Mapping[str, Any], clause: Mapping[str, Any]) -> Iterator[d
         entries = worst.get("entries") or ()
         yield {
             "id": number,
-            "message": {"text": f"{_words(worst.get('value'))} at {worst.get('at', 'an unknown time')}"},
+            "message": {"text": f"{worst.get('value_text') or _words(worst.get('value'))} at {worst['at']}"},
             "logicalLocations": [
                 {"name": f"entry {entry}", "fullyQualifiedName": f"{origin}/{entry}", "kind": "resource"} for entry in entries
             ],

@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from limen.assurance import profile as shipped
+from limen.assurance.contract.parse import parsed
 from limen.assurance.measures import MEASURES
 from limen.cli.profile import profile
 from limen.core.errors import Invalid, NotFound
@@ -89,6 +90,32 @@ def test_a_contract_s_first_lines_are_filled_in_and_nothing_else_can_be():
         shipped.contract({"vendor": "x\nclauses: []"})
     with pytest.raises(Invalid, match="belongs to a contract"):
         run("export", "oscal-catalog", "--vendor", "quillwork")
+
+
+def test_the_contract_can_be_judged_and_asks_what_the_controls_ask():
+    read = parsed(shipped.contract().encode(), "contract.yaml")
+    values = {row["ref"]: row for row in read["clauses"]}
+    thresholds = {param["clause"]: param["value"] for one in CONTROLS for param in one["params"]}
+    written = dict(re.findall(r"ref: (\S+)\n(?:.*\n)*?    value: (.+)\n", shipped.contract()))
+
+    assert {row["control"] for row in read["clauses"]} == {one["id"] for one in CONTROLS}
+    for ref, value in thresholds.items():
+        short = re.sub(r" (d|h|min|s)\w+$", lambda unit: {"d": "d", "h": "h"}.get(unit[1], f" {unit[1]}"), value)
+        assert written[ref].strip('"').removesuffix("d") == short.removesuffix("d"), ref
+        assert values[ref]["measure"] in {each["measure"] for each in shipped.control(values[ref]["control"])["measures"]}
+    for one in CONTROLS:
+        clauses = {row["measure"] for row in read["clauses"] if row["control"] == one["id"]}
+        assert clauses == {each["measure"] for each in one["measures"]}
+
+
+def test_the_filled_in_contract_is_still_one():
+    text = run(
+        "export", "contract", "--contract", "q-2026", "--vendor", "quillwork", "--starts", "2026-02-02", "--ends", "2026-05-10"
+    )
+
+    assert parsed(text.encode(), "q.yaml")["ends"] == "2026-05-10"
+    with pytest.raises(Invalid, match="no day of the calendar"):
+        parsed(shipped.contract({"starts": "2026-02-30"}).encode(), "q.yaml")
 
 
 def test_an_unknown_control_is_not_found():

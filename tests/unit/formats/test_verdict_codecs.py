@@ -5,7 +5,7 @@ import pytest
 from limen.core.errors import Invalid
 from limen.core.events import canonical
 from limen.formats import oscal, sarif, vsa
-from verdicts import clause, verdict
+from verdicts import clause, judged, verdict
 
 CODECS = {"sarif": sarif.log, "oscal": oscal.assessment_results, "vsa": vsa.statement}
 
@@ -93,3 +93,26 @@ def test_a_summary_about_nothing_in_particular_is_not_made(part):
 
     with pytest.raises(Invalid, match=part):
         vsa.statement(found)
+
+
+def test_the_evaluator_s_own_verdicts_keep_their_answers():
+    found = judged(disputed={"entry": 12, "since": "2026-03-21T00:00:00Z"})
+    told, controls = results(found), findings(found)
+    kinds = {"met": "pass", "breached": "fail", "unknown": "open"}
+
+    assert {one["verdict"] for one in found["clauses"]} == set(kinds)
+    for one in found["clauses"]:
+        expected = "review" if one["disputed"] else kinds[one["verdict"]]
+        assert told[one["ref"]]["kind"] == expected, one["ref"]
+    for control, status in controls.items():
+        met = all(one["verdict"] == "met" for one in found["clauses"] if one["control"] == control)
+        assert (status["state"] == "satisfied") == met
+    assert told["LM-05.1"]["kind"] == "review"
+    assert "6 d" in told["LM-09.1"]["relatedLocations"][0]["message"]["text"]
+
+
+def test_a_waived_clause_is_suppressed_for_as_long_as_it_is_waived():
+    waiver = {"clause": "LM-09.1", "from": "2026-04-01", "until": "2026-05-01", "by": "lab/mira", "why": "agreed", "entry": 90}
+
+    assert "suppressions" in results(judged(waivers=[waiver]))["LM-09.1"]
+    assert "suppressions" not in results(judged(waivers=[{**waiver, "until": "2026-04-02"}]))["LM-09.1"]
