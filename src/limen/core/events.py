@@ -93,6 +93,7 @@ KINDS: Final = frozenset(
         "waiver.add",
         "waiver.end",
         "gate.run",
+        "evidence.key",  # the public half of a key that signs evidence bundles
         "evidence.export",
         "audit.commit",
         "audit.draw",

@@ -1,0 +1,194 @@
+"""The verifier's own arithmetic: held against the specifications' vectors, and against the codecs that use `cryptography`."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import random
+import sys
+import zipfile
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from laid_out import LEAVES, SIGNER, SIZE, signed
+
+from limen.formats import merkle, sshsig
+from limen.verify import evidence, offline
+from limen.verify.offline import Refused
+
+# RFC 8032 §7.1: public key, message, signature
+VECTORS = [
+    (
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "",
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+    ),
+    (
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+        "72",
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+    ),
+    (
+        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+        "af82",
+        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
+    ),
+]
+ORDER = 2**252 + 27742317777372353535851937790883648493
+
+
+@pytest.mark.parametrize(("public", "message", "signature"), VECTORS)
+def test_the_specifications_signatures_verify(public, message, signature):
+    key, text, blob = bytes.fromhex(public), bytes.fromhex(message), bytes.fromhex(signature)
+
+    assert offline.ed25519(key, text, blob)
+    assert not offline.ed25519(key, text + b"x", blob)
+    assert not offline.ed25519(key, text, blob[:-1] + bytes([blob[-1] ^ 1]))
+
+
+def test_it_agrees_with_cryptography_on_random_keys_and_broken_signatures():
+    draw = random.Random(7)
+    for _ in range(40):
+        private = Ed25519PrivateKey.from_private_bytes(draw.randbytes(32))
+        public, message = private.public_key().public_bytes_raw(), draw.randbytes(draw.randrange(200))
+        signature = bytearray(private.sign(message))
+        assert offline.ed25519(public, message, bytes(signature))
+        signature[draw.randrange(64)] ^= 1 << draw.randrange(8)
+        assert not offline.ed25519(public, message, bytes(signature))
+
+
+def test_a_signature_in_a_second_spelling_is_refused():
+    """S + L gives the same point: a verifier that takes it takes two signatures where there is one."""
+    public, message, signature = (bytes.fromhex(part) for part in VECTORS[0])
+    other = int.from_bytes(signature[32:], "little") + ORDER
+
+    assert not offline.ed25519(public, message, signature[:32] + other.to_bytes(32, "little"))
+
+
+@pytest.mark.parametrize(
+    "public", [b"", bytes(31), b"\xff" * 32, (2).to_bytes(32, "little"), (1 | 1 << 255).to_bytes(32, "little")]
+)
+def test_what_is_no_point_is_no_key(public):
+    assert not offline.ed25519(public, b"", bytes(64))
+
+
+def test_the_zip_is_one_that_other_programs_read_and_that_has_one_form():
+    files = {"r/b.txt": b"two", "r/a.txt": b"one" * 1000, "r/empty": b""}
+    raw = offline.zipped(files)
+
+    with zipfile.ZipFile(io.BytesIO(raw)) as opened:
+        assert opened.testzip() is None
+        assert {name: opened.read(name) for name in opened.namelist()} == files
+    assert offline.unzipped(raw) == files
+    assert raw == offline.zipped(dict(reversed(files.items())))
+
+
+def test_every_changed_bit_of_a_zip_is_another_zip():
+    raw = offline.zipped({"r/a.txt": b"one", "r/b": b""})
+    for place in range(len(raw) * 8):
+        bent = bytearray(raw)
+        bent[place // 8] ^= 1 << place % 8
+        try:
+            assert offline.unzipped(bytes(bent)) != {
+                "r/a.txt": b"one",
+                "r/b": b"",
+            }  # a name or a content: the manifest's to notice
+        except (Refused, ValueError, UnicodeError):
+            continue
+
+
+def test_a_zip_of_another_program_is_refused():
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as out:
+        out.writestr("r/a.txt", b"one")
+
+    with pytest.raises(Refused, match="not, byte for byte"):
+        offline.unzipped(made.getvalue())
+    with pytest.raises(Refused, match="not, byte for byte"):
+        offline.unzipped(offline.zipped({"r/a.txt": b"one"}) + b"\n")
+
+
+def test_checkpoints_of_the_log_are_believed_under_its_key_alone():
+    head, key = offline.checkpoint(signed(SIZE)), offline.vkey(SIGNER.vkey)
+
+    offline.signed(head, key)
+    assert (head.origin, head.size, head.root) == (SIGNER.name, SIZE, merkle.root_of(LEAVES))
+    with pytest.raises(Refused, match="not signed by"):
+        offline.signed(head._replace(text=head.text.replace(b"600", b"601")), key)
+    with pytest.raises(Refused, match="is of the log"):
+        offline.signed(head, offline.vkey(SIGNER.vkey)._replace(name="other"))
+
+
+def test_proofs_of_consistency_hold_for_every_pair_and_break_for_every_change():
+    roots = [merkle.root_of(LEAVES[:size]) for size in range(41)]
+    for new in range(1, 41):
+        for old in range(1, new + 1):
+            proof = merkle.consistency_proof(old, new, lambda start, end: merkle.root_of(LEAVES[start:end]))
+            assert offline.consistent(old, new, roots[old], proof) == roots[new]
+            wrong = [bytes(32), *proof[1:]] if proof else [bytes(32)]
+            try:
+                assert offline.consistent(old, new, roots[old], wrong) != roots[new]
+            except Refused:
+                continue
+    with pytest.raises(Refused):
+        offline.consistent(5, 4, roots[4], [])
+
+
+def test_many_entries_are_proved_together_and_each_by_itself():
+    draw = random.Random(3)
+    root = merkle.root_of(LEAVES)
+    for count in (1, 2, 17, 300):
+        leaves = {index: LEAVES[index] for index in draw.sample(range(SIZE), count)}
+        asked = {}
+
+        def other(start, end, asked=asked):
+            asked[start, end] = merkle.root_of(LEAVES[start:end])
+            return asked[start, end]
+
+        _collect(sorted(leaves), 0, SIZE, other)
+        tree = offline.Tree(SIZE, leaves, asked)
+        assert tree.hash(0, SIZE) == root
+        assert tree.used == len(asked)
+        for index, leaf in leaves.items():
+            assert offline.included(index, SIZE, leaf, tree.path(index)) == root
+
+
+def _collect(order, start, end, other):
+    if not any(start <= index < end for index in order):
+        other(start, end)
+    elif end - start > 1:
+        middle = start + merkle.split(end - start)
+        _collect(order, start, middle, other)
+        _collect(order, middle, end, other)
+
+
+def test_an_ssh_signature_that_the_codec_made_is_taken_and_every_change_of_it_refused():
+    signer = sshsig.Signer(bytes(32))
+    armor = sshsig.sign(b"message", signer, namespace=offline.NAMESPACE)
+
+    offline.sshsig(armor, signer.key.raw, b"message")
+    assert offline.by_ssh_keygen(armor, signer.key.raw, b"message") is True
+    assert offline.by_ssh_keygen(armor, signer.key.raw, b"other") is False
+    for place in range(len(armor)):
+        bent = bytearray(armor)
+        bent[place] ^= 1
+        with pytest.raises((Refused, ValueError, IndexError)):
+            offline.sshsig(bytes(bent), signer.key.raw, b"message")
+    other = sshsig.sign(b"message", signer, namespace="file")
+    with pytest.raises(Refused, match="for limen-evidence"):
+        offline.sshsig(other, signer.key.raw, b"message")
+
+
+@pytest.mark.parametrize("module", [offline, evidence])
+def test_what_ships_in_bundles_is_python_3_9_and_imports_the_standard_library_alone(module):
+    tree = ast.parse(inspect.getsource(module), feature_version=(3, 9))
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+
+    assert names - {"limen.verify", "offline"} <= sys.stdlib_module_names
+    assert not any(isinstance(node, ast.keyword) and node.arg in ("strict", "slots", "kw_only") for node in ast.walk(tree))
