@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 OSCAL_VERSION: Final = "1.1.3"
-NS: Final = "https://limen.invalid/ns/oscal"  # a name, never an address; OSCAL 1.1 readers want a URL here
+NS: Final = "https://limen.example/oscal/v1"  # a name, never an address; OSCAL 1.1 readers want a URL here
 _SPACE: Final = uuid.UUID("6f0d6a0e-6c3c-4d6f-9c56-8f1d1c8b5a71")  # limen's own, drawn once
 # How an assessor finds out, in OSCAL's words, by the grade of what is asked.
 METHODS: Final = {"measured": "TEST", "observed": "TEST", "evidence": "EXAMINE", "declared": "INTERVIEW"}

@@ -22,7 +22,7 @@ SLSA_VERSION: Final = "1.0"
 PASSED: Final = "PASSED"
 FAILED: Final = "FAILED"
 LEVEL: Final = "LIMEN_CONTRACT_MET"  # levels of one's own are allowed, if they don't begin with SLSA_
-REASONS: Final = "urn:limen:gate:v1:reasons"
+REASONS: Final = "https://limen.example/gate/v1/reasons"
 
 
 def statement(verdict: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def test_what_no_program_can_check_says_manual():
     [method] = [part for part in destroyed["parts"] if part["id"].startswith("lm-12_man")]
 
     assert method["prose"].startswith("Manual: ")
-    assert {"name": "checked-by", "ns": "https://limen.invalid/ns/oscal", "value": "manual"} in method["props"]
+    assert {"name": "checked-by", "ns": "https://limen.example/oscal/v1", "value": "manual"} in method["props"]
     assert "manual" in run("show", "lm-12")
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.core.errors import Invalid
 from limen.core.events import canonical
-from limen.formats import bagit, dsse, sshsig
+from limen.formats import bagit, dsse, sshsig, vsa
 from limen.formats.tlogproof import Proof
 from limen.formats.witness import Request
 from limen.verify import disclosure, evidence, offline
@@ -154,7 +155,12 @@ def _payload(parts: Parts, signer: Signer) -> dict[str, bytes]:
         **programs(),
     }
     if parts.contract is not None and parts.verdict is not None:
-        payload |= {"contract.json": parts.contract, "verdict.json": parts.verdict}
+        summary = canonical(vsa.statement(json.loads(parts.verdict)))
+        payload |= {
+            "contract.json": parts.contract,
+            "verdict.json": parts.verdict,
+            "verdict.vsa.json": dsse.sign(summary, dsse.IN_TOTO, signer),
+        }
     if parts.previous is not None:
         request = Request(parts.previous.size, parts.previous.proof, parts.checkpoint.note)
         payload["ledger/consistency"] = request.encode()
@@ -282,6 +288,7 @@ What is in it
 - bundle.json: what this is about, every document with its digest and the entry that filed it, and what was withheld and why;
 - facts.json: every measure, with its grade and the entries it follows from;
 - contract.json and verdict.json: the clauses, and what verdict.py makes of them and of the facts;
+- verdict.vsa.json: the same in short, as a signed SLSA verification summary, for tools that read those;
 - documents/: contracts, gate runs, bills of material, advisories, as they were filed;
 - ledger/: the checkpoint, the entries named, the tree that proves them together, proof files of the most important ones, and
   that the log continues the checkpoint of the bundle before;
