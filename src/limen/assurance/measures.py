@@ -80,7 +80,6 @@ class Measure:
         return self.shape != "statement"
 
 
-_O = Grade.OBSERVED
 _E = Grade.EVIDENCE
 _D = Grade.DECLARED
 
@@ -93,9 +92,9 @@ _MEASURES: Final = (
     Measure("hardware_share", "sessions that opened an asset of tier 1 with a hardware-backed factor, of all that opened one",
             "share", "ratio", "states", "less", control="LM-02"),
     Measure("static_keys", "long-lived keys of the vendor that were alive at some time of the day",
-            "keys", "int", "states", "more", _O, control="LM-03"),
+            "keys", "int", "states", "more", _D, control="LM-03"),
     Measure("static_key_age_us", "age of the oldest of them at the end of the day",
-            "us", "int", "states", "more", _O, control="LM-03"),
+            "us", "int", "states", "more", _D, control="LM-03"),
     Measure("session_length_us", "lifetime of each credential that was issued",
             "us", "int", "events", "more", control="LM-04"),
     Measure("credential_age_us", "age of the oldest credential that was used that day, at its last use",
@@ -106,10 +105,10 @@ _MEASURES: Final = (
     Measure("drill_us", "the same, of drills alone: a rehearsed pause of a named subject",
             "us", "int", "events", "more", control="LM-05"),
     Measure("rotation_age_days", "days since each long-lived key of the vendor was issued or last rotated, at the end of the day",
-            "days", "int", "states", "more", _O, control="LM-06"),
+            "days", "int", "states", "more", _D, control="LM-06"),
     Measure("rotation_after_incident_us", "from an incident becoming known to the last of its keys replaced and its old one "
             "refused; still running where that has not happened",
-            "us", "int", "states", "more", _O, control="LM-06"),
+            "us", "int", "states", "more", _D, control="LM-06"),
     Measure("deprovision_us", "from somebody leaving the vendor to the end of their access; still running where it has not ended",
             "us", "int", "states", "more", _D, control="LM-07"),
     # what it runs

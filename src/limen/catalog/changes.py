@@ -299,8 +299,10 @@ class GrantAdd(Change, frozen=True, kw_only=True):
         return self.holder
 
     def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
-        """All of it, with both people by their pseudonyms in the project."""
+        """All of it, with both people by their pseudonyms in the project; and whose the holder is, if not the lab's."""
+        vendor = self.holder.partition("/")[0]
         return {
+            **({} if vendor == "lab" else {"vendor": vendor}),
             "grant": self.id,
             "holder": pseudonym(self.holder, self.project),
             "project": self.project,

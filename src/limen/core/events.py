@@ -89,6 +89,9 @@ KINDS: Final = frozenset(
         "fact.settle",
         "notice.add",  # an incident: when it was known, and when the vendor said so
         "rotation.add",  # a key was replaced, and whether the old one was tried and refused
+        "static.add",  # a long-lived key of the vendor's is there
+        "static.end",  # it is there no more, and whether it was tried and refused
+        "static.list",  # those that are known are all
         "contract.set",
         "waiver.add",
         "waiver.end",
@@ -102,6 +105,7 @@ KINDS: Final = frozenset(
         "restrict.lift",
         "vendor.gate",  # grants to this vendor's people wait for its admission
         "vendor.admit",  # its gate passed, or was waived
+        "log.witnessed",  # when the witnesses' quorum last cosigned, and the longest time without it since the last such entry
         "server.start",
     }
 )
