@@ -49,6 +49,15 @@ def shape(text, ports):
     return [line.rstrip() for line in text.splitlines()]
 
 
+def written(page, command, printed, ports):
+    """The page with what a command prints in the place of what it shows."""
+    for number, port in ports.items():
+        printed = printed.replace(f":{port}", f":{number}")
+    at = page.index(f"$ {command}\n") + len(command) + 3
+    end = re.compile(r"^(\$ |```$)", re.MULTILINE).search(page, at).start()
+    return page[:at] + printed + page[end:]
+
+
 class Shell:
     """A directory in which a page's commands run, one after the other."""
 

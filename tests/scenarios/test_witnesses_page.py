@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
-from pages import Shell, blocks, shape
+from pages import Shell, blocks, shape, written
 
 PAGE = Path(__file__).parents[2] / "docs" / "witnesses.md"
 PORTS = (8460, 8461, 8462, 8470, 8471, 8472)
@@ -26,14 +25,6 @@ def test_the_page_shows_what_its_commands_print(tmp_path):
                 assert shape(printed, shell.ports) == shape(shown, {}), command
     if os.environ.get("LIMEN_WRITE_PAGE"):
         PAGE.write_text(page)
-
-
-def written(page, command, printed, ports):
-    for number, port in ports.items():
-        printed = printed.replace(f":{port}", f":{number}")
-    at = page.index(f"$ {command}\n") + len(command) + 3
-    end = re.compile(r"^(\$ |```$)", re.MULTILINE).search(page, at).start()
-    return page[:at] + printed + page[end:]
 
 
 def test_that_check_sees_another_output():

@@ -46,6 +46,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "alert": ("limen.cli.findings", "who is told of findings: list, test"),
     "profile": ("limen.cli.profile", "what to ask of a vendor: fourteen controls, as a contract or as OSCAL"),
     "review": ("limen.cli.review", "all vendors and assets at once: exposure, granted against used, pages"),
+    "bom": ("limen.cli.bom", "what vendors say they run: bills of material, and what they leave unsaid"),
     "trace": ("limen.cli.trace", "whose copy a leaked sample came from"),
     "ledger": ("limen.cli.ledger", "the log: its head, its newest lines, its verification and proofs"),
     "mirror": ("limen.cli.mirror", "keep a verified copy of somebody else's log"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from limen.verbs import assets, catalog, cutting, findings, gathered, ledger, people, reports, reviewing
+from limen.verbs import assets, bom, catalog, cutting, findings, gathered, ledger, people, reports, reviewing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,4 +27,5 @@ VERBS: Final[dict[str, Verb]] = {
     **gathered.VERBS,
     **findings.VERBS,
     **ledger.VERBS,
+    **bom.VERBS,
 }

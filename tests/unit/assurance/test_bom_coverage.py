@@ -134,7 +134,10 @@ def test_data_that_goes_to_a_service_is_bound_to_our_asset_classes_or_said_not_t
     log = boms.Log()
     flows = [("outbound", "Training"), ("outbound", "PII"), ("inbound", "secret", "orchid-sft-v3"), ("outbound", "odd")]
     log.file(
-        "v", boms.bom([], on(10), services=[service("s", "Acme", *flows)]), at=10 * DAY, classes={"pii": ["training", "gone"]}
+        "v",
+        boms.bom([], on(10), services=[service("s", "Acme", *flows)]),
+        at=10 * DAY,
+        classes=[["pii", "training"], ["pii", "gone"]],
     )
     (found,) = log.boms(tmp_path).services("v", **CLASSES)
     assert [(flow.classes, flow.bound) for flow in found.flows] == [(("training",), True)] * 3 + [((), False)]

@@ -172,10 +172,9 @@ class History:
         )
         for name in entry.get("declared", ()):
             connection.execute("INSERT INTO declared VALUES (:vendor, :name, :bom)", {**row, "name": name, "bom": index})
-        for classification, names in entry.get("classes", {}).items():
-            for name in names:
-                values = {"vendor": vendor, "classification": classification, "class": name, "bom": index}
-                connection.execute("INSERT INTO binding VALUES (:vendor, :classification, :class, :bom)", values)
+        for classification, name in entry.get("classes", ()):
+            values = {"vendor": vendor, "classification": classification, "class": name, "bom": index}
+            connection.execute("INSERT INTO binding VALUES (:vendor, :classification, :class, :bom)", values)
         if document is None:
             return
         if later is not None:  # the clock was set back between two of them: told again in the order of their times
