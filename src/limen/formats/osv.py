@@ -17,12 +17,15 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from limen.core.errors import Invalid
 from limen.formats import versions as order
 from limen.formats.purl import CONTAINER, Package, digest_of, package, package_of
 from limen.formats.versions import pypi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_RECORD: Final = 8 << 20
 MAX_TEXT: Final = 4096
@@ -34,7 +37,8 @@ _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,18}))?
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017  `timezone` is needed for offsets
 _DIGEST: Final = re.compile(r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})\Z")
 _KINDS: Final = ("ECOSYSTEM", "SEMVER", "GIT")
-_RANKS: Final = {"fixed": 0, "introduced": 1, "last_affected": 2}
+_FIXED, _INTRODUCED, _LAST = range(3)
+_RANKS: Final = {"fixed": _FIXED, "introduced": _INTRODUCED, "last_affected": _LAST}
 _EVENTS: Final = (*_RANKS, "limit")
 
 
@@ -70,12 +74,24 @@ class Affected:
 
     def holds(self, version: str) -> bool | None:
         """Whether this version of the package is affected; None if that can't be said. Empty: the version is not known."""
-        if (version and version in self.versions) or any(each.is_everything for each in self.ranges):
-            return True
-        answers = [_in_range(self.package.ecosystem, each, version) for each in self.ranges if each.kind != "GIT"]
-        if self.versions:
-            answers.append(self._listed(version))
-        return _any(answers) if answers else None
+        return self.holder()(version)
+
+    def holder(self) -> Callable[[str], bool | None]:
+        """`holds` for many versions, with what does not depend on the version done once."""
+        if any(each.is_everything for each in self.ranges):
+            return lambda _: True
+        ranges = [_Ordered.of(self.package.ecosystem, each) for each in self.ranges if each.kind != "GIT"]
+        listed = self.versions
+
+        def holds(version: str) -> bool | None:
+            if version and version in listed:
+                return True
+            answers = [each.holds(version) for each in ranges]
+            if listed:
+                answers.append(self._listed(version))
+            return _any(answers) if answers else None
+
+        return holds
 
     def rule(self) -> str:
         """All but the package as one line of JSON, which `from_rule` reads back: the form of derived tables."""
@@ -189,25 +205,35 @@ def _keys(ecosystem: str, listed: frozenset[str]) -> frozenset[Any]:
     return frozenset(order.key(ecosystem, each) for each in listed) - {None}
 
 
-def _in_range(ecosystem: str, each: Range, version: str) -> bool | None:
-    """The specification's evaluation of one range, steps as there."""
-    rules = order.SEMVER if each.kind == "SEMVER" else ecosystem
-    events = _placed(rules, each.events)
-    if rules == "PyPI" and not any("+" in event.version for event in each.events):
-        version = pypi.public(version)  # PEP 440: a local label counts only against another
-    mine = order.certain(rules, version)
-    if events is None or mine is None:
-        return None
-    limits, bounds = events
-    if limits and not any(mine < limit for limit in limits):
-        return False
-    affected = Event("introduced", "0") in each.events
-    for bound, rank in bounds:
-        if rank == _RANKS["introduced"]:
-            affected = affected or mine >= bound
-        elif mine > bound or (rank == _RANKS["fixed"] and mine == bound):
-            affected = False
-    return affected
+class _Ordered(NamedTuple):
+    """One range with its events placed in their order; `events` is None if one has no place in it."""
+
+    rules: str
+    events: tuple[tuple[Any, ...], tuple[tuple[Any, int], ...]] | None
+    always: bool  # introduced from the start
+    public: bool  # PEP 440: a local label counts only against another
+
+    @classmethod
+    def of(cls, ecosystem: str, each: Range) -> _Ordered:
+        rules = order.SEMVER if each.kind == "SEMVER" else ecosystem
+        public = rules == "PyPI" and not any("+" in event.version for event in each.events)
+        return cls(rules, _placed(rules, each.events), Event("introduced", "0") in each.events, public)
+
+    def holds(self, version: str) -> bool | None:
+        """The specification's evaluation of one range, steps as there."""
+        mine = order.certain(self.rules, pypi.public(version) if self.public else version)
+        if self.events is None or mine is None:
+            return None
+        limits, bounds = self.events
+        if limits and not any(mine < limit for limit in limits):
+            return False
+        affected = self.always
+        for bound, rank in bounds:
+            if rank == _INTRODUCED:
+                affected = affected or mine >= bound
+            elif mine > bound or (rank == _FIXED and mine == bound):
+                affected = False
+        return affected
 
 
 @lru_cache(maxsize=1 << 14)
