@@ -22,6 +22,8 @@ from limen import directory
 from limen.access import Access
 from limen.adoption import Adoption
 from limen.assurance.bom.boms import Boms
+from limen.assurance.contract.book import Contracts
+from limen.assurance.facts.book import Facts
 from limen.attributing import WhoIsWho
 from limen.authority import Authority
 from limen.catalog.catalog import Catalog
@@ -99,6 +101,8 @@ class Gateway:
     observing: Observing
     filing: Filing
     boms: Boms
+    contracts: Contracts
+    facts: Facts
     who: WhoIsWho
     watch: Watch
     verifier: Verifier  # the log's own key
@@ -179,6 +183,8 @@ class Gateway:
             observing=observing,
             filing=filing,
             boms=Boms(data, ledger, filing.read, origin=config.ledger.origin),
+            contracts=Contracts(data, ledger, filing.read, origin=config.ledger.origin),
+            facts=Facts(data, ledger, origin=config.ledger.origin),
             who=who,
             watch=_watch(config, custody, observing),
             verifier=signer.verifier,
@@ -196,6 +202,8 @@ class Gateway:
         with contextlib.suppress(LimenError, OSError):  # the next start reads more
             await asyncio.to_thread(self.standing.keep, now=self.custody.clock.now(), closing=True)
         self.boms.close()
+        self.contracts.close()
+        self.facts.close()
         await self.custody.ledger.close()
         self.custody.catalog.close()
         os.close(self._lock)
