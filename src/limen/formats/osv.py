@@ -35,6 +35,8 @@ _EMBEDDED_MALICIOUS_CODE: Final = "CWE-506"
 _ID: Final = re.compile(r"[!-~]+\Z")
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,18}))?(?:[Zz]|([+-])(\d\d):(\d\d))\Z", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017  `timezone` is needed for offsets
+_FIRST_US: Final = -62_135_596_800_000_000
+_LAST_US: Final = 253_402_300_799_999_999
 _DIGEST: Final = re.compile(r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})\Z")
 _KINDS: Final = ("ECOSYSTEM", "SEMVER", "GIT")
 _FIXED, _INTRODUCED, _LAST = range(3)
@@ -179,8 +181,13 @@ def time_us(value: object, where: str) -> int:
     except ValueError as e:
         raise Invalid(where, f"is no time that a clock shows: {e}") from e
     if sign:
+        if int(hours) > 23 or int(minutes) > 59:  # noqa: PLR2004  a day has 24 hours
+            raise Invalid(where, "has an offset that no clock has")
         at -= timedelta(hours=int(hours), minutes=int(minutes)) * (1 if sign == "+" else -1)
-    return at // timedelta(microseconds=1) + int((fraction or "0").ljust(6, "0")[:6])
+    us = at // timedelta(microseconds=1) + int((fraction or "0").ljust(6, "0")[:6])
+    if not _FIRST_US <= us <= _LAST_US:
+        raise Invalid(where, "lies outside the years 1 to 9999")
+    return us
 
 
 def _any(answers: list[bool | None]) -> bool | None:

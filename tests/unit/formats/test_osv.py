@@ -40,9 +40,7 @@ def introduced(at, **then):
     return [{"introduced": at}, *({kind: version} for kind, version in then.items())]
 
 
-@pytest.mark.skipif(
-    not VECTORS.is_dir(), reason="the real record is not here; set LIMEN_VECTORS to the directory that holds osv/"
-)
+@pytest.mark.skipif(not VECTORS.is_dir(), reason="the real record is not here; set LIMEN_VECTORS to what holds osv/")
 @pytest.mark.parametrize(
     ("revision", "hit"),
     [
