@@ -14,6 +14,7 @@ import msgspec
 
 from limen.core import epochs
 from limen.core.errors import Invalid
+from limen.formats.sshsig import PublicKey
 from limen.objectstore import Account
 from limen.watch.rules import TITLES, Rules
 from limen.watch.target import Target, variable
@@ -108,6 +109,14 @@ class Survey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     log: tuple[KnownLog, ...] = ()
 
 
+class AdvisorySource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who signs advisory feeds: `key` is one line of an Ed25519 `.pub` file; `may` is how far what it says goes by itself."""
+
+    name: str
+    key: str
+    may: Literal["notify", "restrict", "pause"] = "notify"
+
+
 class Watching(Rules, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Whether the serving process watches its own log, and by which thresholds."""
 
@@ -122,6 +131,8 @@ class Watching(Rules, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Assurance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What follows from advisories by itself: at most so many vendors and people a UTC day; beyond it two people approve.
 
+    `advisories` names a directory of which every file is a feed, taken in while `limen serve` runs, which looks every `look_s`;
+    one that is not absolute begins in the data directory.
     `cap_findings`: with more findings than that in a day, from sources of one kind, the rest is a flood and held as one.
     `lookback_days`: how long before an advisory's first date a *no* must be covered, where no window is known.
     """
@@ -130,6 +141,8 @@ class Assurance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     cap_people: Annotated[int, msgspec.Meta(ge=0)] = 50
     cap_findings: Annotated[int, msgspec.Meta(ge=1)] = 20
     lookback_days: Annotated[int, msgspec.Meta(ge=1, le=3660)] = 30
+    advisories: str = ""
+    look_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 0.5
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -145,6 +158,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     assurance: Assurance = Assurance()
     alert: tuple[Target, ...] = ()
     upstream: tuple[UpstreamTable, ...] = ()
+    advisory_source: tuple[AdvisorySource, ...] = ()
 
     @property
     def development(self) -> bool:
@@ -226,6 +240,20 @@ def _read(path: Path) -> Config:
         raise Invalid("limen.toml: server.listen", "must be HOST:PORT")
     if unknown := sorted(set(config.watch.mute) - set(TITLES)):
         raise Invalid("limen.toml: watch.mute", f"{unknown[0]} is no rule; there are {', '.join(sorted(TITLES))}")
+    _check_sources(config.advisory_source)
     if epochs.split(config.ledger.origin)[1]:
         raise Invalid("limen.toml: ledger.origin", "names an epoch; give the log's own name, DATA/epoch says the rest")
     return config
+
+
+def _check_sources(sources: tuple[AdvisorySource, ...]) -> None:
+    """Each has a name and a key of its own: a signature says which of them it is by."""
+    for field in ("name", "key"):
+        values = [getattr(source, field) for source in sources]
+        if again := next((value for value in values if values.count(value) > 1), None):
+            raise Invalid("limen.toml: advisory_source", f"two have the {field} {again!r}")
+    for source in sources:
+        try:
+            PublicKey.from_line(source.key)
+        except Invalid as e:
+            raise Invalid(f"limen.toml: advisory_source {source.name}", str(e)) from e

@@ -21,9 +21,11 @@ import uvicorn
 from limen import directory
 from limen.access import Access
 from limen.adoption import Adoption
+from limen.assurance.advisories.entering import Entering
+from limen.assurance.advisories.entering import Source as AdvisorySource
+from limen.assurance.advisories.inbox import SOURCE, Inbox
+from limen.assurance.advisories.known import Advisories
 from limen.assurance.bom.boms import Boms
-from limen.assurance.contract.book import Contracts
-from limen.assurance.facts.book import Facts
 from limen.attributing import WhoIsWho
 from limen.authority import Authority
 from limen.catalog.catalog import Catalog
@@ -38,6 +40,7 @@ from limen.doors.s3.app import S3Door
 from limen.doors.sts.app import StsDoor
 from limen.environment import check_startup_code
 from limen.filing import Filing
+from limen.formats.sshsig import PublicKey
 from limen.formats.tlogpolicy import Policy
 from limen.identity.devissuer import DevIssuer
 from limen.identity.live import Live
@@ -63,6 +66,7 @@ from limen.store.blobs import Blobs
 from limen.store.drops import Drops
 from limen.store.upstream import Opening, Upstreams
 from limen.transport import CuttableProtocol
+from limen.verbs import advisories as advised
 from limen.watch.observed import Observed
 from limen.watch.target import check_all
 from limen.watch.watch import Source, Watch
@@ -101,12 +105,13 @@ class Gateway:
     observing: Observing
     filing: Filing
     boms: Boms
-    contracts: Contracts
-    facts: Facts
+    advisories: Advisories
+    entering: Entering
     who: WhoIsWho
     watch: Watch
     verifier: Verifier  # the log's own key
     _lock: int
+    inbox: Inbox | None = None  # while `serve` runs
 
     @classmethod
     async def open(cls, config: Config, *, clock: Clock | None = None) -> Gateway:
@@ -165,6 +170,7 @@ class Gateway:
         who.finish()
         registrar = Registrar(custody, authority)
         filing = Filing(custody)
+        advisories = Advisories(data, ledger, blobs.path, origin=config.ledger.origin)
         issuer = DevIssuer(url=f"{config.url}/_dev/issuer", mode=config.server.mode) if config.development else None
         relying_party = RelyingParty(_issuers(config, issuer), development=config.development)
         return cls(
@@ -183,8 +189,8 @@ class Gateway:
             observing=observing,
             filing=filing,
             boms=Boms(data, ledger, filing.read, origin=config.ledger.origin),
-            contracts=Contracts(data, ledger, filing.read, origin=config.ledger.origin),
-            facts=Facts(data, ledger, origin=config.ledger.origin),
+            advisories=advisories,
+            entering=Entering(filing, advisories, _advisory_sources(config)),
             who=who,
             watch=_watch(config, custody, observing),
             verifier=signer.verifier,
@@ -202,8 +208,7 @@ class Gateway:
         with contextlib.suppress(LimenError, OSError):  # the next start reads more
             await asyncio.to_thread(self.standing.keep, now=self.custody.clock.now(), closing=True)
         self.boms.close()
-        self.contracts.close()
-        self.facts.close()
+        self.advisories.close()
         await self.custody.ledger.close()
         self.custody.catalog.close()
         os.close(self._lock)
@@ -285,6 +290,7 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
     if config.watch.on:
         gateway.custody.watcher = gateway.watch
         gateway.watch.start()
+    gateway.inbox = _inbox(gateway)
     if ready is not None:
         ready(gateway)
     try:
@@ -296,6 +302,8 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
         housekeeping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await housekeeping
+        if gateway.inbox is not None:
+            await asyncio.to_thread(gateway.inbox.close)
         await control.close()
         await asyncio.to_thread(gateway.watch.close)  # before the ledger that it reads
         await gateway.close()
@@ -331,6 +339,31 @@ def _watch(config: Config, custody: Custody, observing: Observing) -> Watch:
         observed=Observed(observing.depot, key, config.watch.rules),
         now_us=custody.clock.now_us,
     )
+
+
+def _advisory_sources(config: Config) -> list[AdvisorySource]:
+    """Whose signatures under advisory feeds are believed."""
+    return [AdvisorySource(each.name, PublicKey.from_line(each.key), each.may) for each in config.advisory_source]
+
+
+def _inbox(gateway: Gateway) -> Inbox | None:
+    """The watched directory, being watched; None if none is named."""
+    if not gateway.config.assurance.advisories:
+        return None
+    folder = gateway.config.data / gateway.config.assurance.advisories
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise Invalid("limen.toml: assurance.advisories", f"{folder} is no directory, and can't be made: {e.strerror}") from e
+    loop = asyncio.get_running_loop()
+
+    def enter(digest: str, signature: bytes | None) -> None:
+        taken = advised.enter(gateway, digest, source="" if signature else SOURCE, signature=signature, by="watched directory")
+        asyncio.run_coroutine_threadsafe(taken, loop).result()
+
+    inbox = Inbox(folder, put=gateway.custody.blobs.put, enter=enter, every_s=gateway.config.assurance.look_s)
+    inbox.start()
+    return inbox
 
 
 def _witnesses(config: Config) -> Policy | None:

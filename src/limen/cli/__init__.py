@@ -6,6 +6,7 @@ Answers go to stdout, talk goes to stderr. Exit codes: 0 done, 1 failed, 2 usage
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import keyword
 import sys
@@ -18,7 +19,8 @@ from limen.core import errors
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# command -> (module, one line of help); the module has a click command of the same name with `-` as `_`
+# command -> (module, one line of help); the module has a click command of the same name with `-` as `_`, and
+# `_` after a name that Python has taken
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("limen.cli.init", "make a data directory: say what there is, import it, see the first report"),
     "import": ("limen.cli.catalog", "import vendors, people, projects, assets, agreements, grants"),
@@ -40,13 +42,11 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "observe": ("limen.cli.observe", "import what other systems logged: CloudTrail, S3, GitHub, Vault, others"),
     "who": ("limen.cli.who", "whom the principals of other systems' logs are put down to"),
     "exposure": ("limen.cli.exposure", "exactly what somebody was served"),
-    "contract": ("limen.cli.contract", "what a vendor agreed to, as clauses that can be judged: check, set, show"),
-    "waiver": ("limen.cli.waiver", "clauses that somebody signed off for some days: add, end, list"),
-    "gate": ("limen.cli.gate", "judge a vendor by its contract; renewal, onboarding, what is missing"),
     "scan": ("limen.cli.scan", "secrets and governed content in repositories' whole history"),
     "keys": ("limen.cli.keys", "every key that ever touched a vendor's path, with the reason"),
     "findings": ("limen.cli.findings", "what the log's readers found: list, show, find again"),
     "alert": ("limen.cli.findings", "who is told of findings: list, test"),
+    "advisory": ("limen.cli.advisory", "what is known to be bad: take it in, list, show, when it could be had, VEX"),
     "profile": ("limen.cli.profile", "what to ask of a vendor: fourteen controls, as a contract or as OSCAL"),
     "review": ("limen.cli.review", "all vendors and assets at once: exposure, granted against used, pages"),
     "bom": ("limen.cli.bom", "what vendors say they run: bills of material, and what they leave unsaid"),
@@ -92,7 +92,7 @@ class Lazy(click.Group):
         del ctx
         if cmd_name not in self._table:
             return None
-        name = cmd_name.replace("-", "_") + ("_" if keyword.iskeyword(cmd_name) else "")
+        name = cmd_name.replace("-", "_") + ("_" if keyword.iskeyword(cmd_name) or hasattr(builtins, cmd_name) else "")
         command = getattr(importlib.import_module(self._table[cmd_name][0]), name)
         if not isinstance(command, click.Command):
             raise TypeError(f"{cmd_name} is not a command")

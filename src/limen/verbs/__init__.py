@@ -8,20 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from limen.verbs import (
-    assets,
-    bom,
-    catalog,
-    contracts,
-    cutting,
-    findings,
-    gate,
-    gathered,
-    ledger,
-    people,
-    reports,
-    reviewing,
-)
+from limen.verbs import advisories, assets, bom, catalog, cutting, findings, gathered, ledger, people, reports, reviewing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,9 +25,8 @@ VERBS: Final[dict[str, Verb]] = {
     **reports.VERBS,
     **reviewing.VERBS,
     **gathered.VERBS,
+    **advisories.VERBS,
     **findings.VERBS,
     **ledger.VERBS,
     **bom.VERBS,
-    **contracts.VERBS,
-    **gate.VERBS,
 }
