@@ -26,6 +26,8 @@ from limen.assurance.advisories.entering import Source as AdvisorySource
 from limen.assurance.advisories.inbox import SOURCE, Inbox
 from limen.assurance.advisories.known import Advisories
 from limen.assurance.bom.boms import Boms
+from limen.assurance.contract.book import Contracts
+from limen.assurance.facts.book import Facts
 from limen.attributing import WhoIsWho
 from limen.authority import Authority
 from limen.catalog.catalog import Catalog
@@ -107,6 +109,8 @@ class Gateway:
     boms: Boms
     advisories: Advisories
     entering: Entering
+    contracts: Contracts
+    facts: Facts
     who: WhoIsWho
     watch: Watch
     verifier: Verifier  # the log's own key
@@ -191,6 +195,8 @@ class Gateway:
             boms=Boms(data, ledger, filing.read, origin=config.ledger.origin),
             advisories=advisories,
             entering=Entering(filing, advisories, _advisory_sources(config)),
+            contracts=Contracts(data, ledger, filing.read, origin=config.ledger.origin),
+            facts=Facts(data, ledger, origin=config.ledger.origin),
             who=who,
             watch=_watch(config, custody, observing),
             verifier=signer.verifier,
@@ -209,6 +215,8 @@ class Gateway:
             await asyncio.to_thread(self.standing.keep, now=self.custody.clock.now(), closing=True)
         self.boms.close()
         self.advisories.close()
+        self.contracts.close()
+        self.facts.close()
         await self.custody.ledger.close()
         self.custody.catalog.close()
         os.close(self._lock)

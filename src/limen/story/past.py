@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from limen.core.types import Session
     from limen.marks.copy import Copy
     from limen.server import Gateway
+    from limen.story.warned import Warned
 
 BY = "the story"
 OFFICE = Client("198.51.100.7", "story")
@@ -39,12 +40,14 @@ class Past:
     telling: Telling
     raw: list[Request]
     material: dict[str, Path]
+    warned: Warned
     _at: dict[str, int] = field(default_factory=dict)
     _draw: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311  a story, no secret
 
     async def run(self, prompts: list[str]) -> None:
         """All acts in order."""
         await self._onboard(prompts)
+        await self.warned.onboard()
         await self._join()
         self.telling.doing("weekday reads, days -58 to -34")
         first = self._size()
@@ -56,6 +59,7 @@ class Past:
         await self._return_assessments()
         self.telling.doing("weekday reads, days -14 to -8")
         await self._weekdays(-14, -10)
+        await self.warned.first()
         await self._big_read()
         await self._weekdays(-8, -8)
         self._tell_reads(first)
@@ -103,6 +107,7 @@ class Past:
         snapshot = self.gateway.custody.catalog.snapshot
         people = [p for p in (*cast.READERS, *cast.OTHERS) if snapshot.holder_by_id(p).ended_at is None]
         for day in range(first, last + 1):
+            await self.warned.weekly(day)
             if cast.is_weekday(day):
                 self.tell_time(day, "10:00")
                 for person in people:

@@ -7,13 +7,15 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
+from limen.assurance.bom.judge import judge
 from limen.config import load
 from limen.server import Gateway
-from limen.story import cast, content, wire
+from limen.story import cast, content, papers, wire
 from limen.story.leaks import Leaks
 from limen.story.past import BIG_READ, Past
 from limen.story.telling import Telling, expect, holds
 from limen.story.theft import Serving, Theft
+from limen.story.warned import Warned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +35,7 @@ append_deadline_s = 10.0
 """
 ORIGIN = "aurelia.example/log"
 NOT_BUILT = (
-    "-60, -9  bills of materials, the two revisions of the advisory, and what each says of every vendor",
+    "-9       the two revisions of the advisory, and what each says of every vendor",
     "-58      static keys, and how old they grow",
     "-30      git clones of orchid-playbooks, and the keys inside its history",
     "-7       a full clone; a throttle at the quota; findings within seconds; a canary as a critical finding",
@@ -51,6 +53,7 @@ def replay(data: Path, telling: Telling, *, spoil: Callable[[list[Request]], Non
     """
     telling.write("A vendor is breached. Days count from the pause, 2 April 2026; limen's own clock stays real, and an entry")
     telling.write("carries the story's time beside it. Lab, vendors and people are invented; the code and prose served are real.")
+    judge(papers.weekly(papers.WEEK[0])[0].raw)  # says which extra is missing, before anything is made
     port = _free_port()
     (data / "limen.toml").write_text(CONFIG.format(port=port, origin=ORIGIN))
     work = data / "story"
@@ -86,7 +89,7 @@ def replay(data: Path, telling: Telling, *, spoil: Callable[[list[Request]], Non
 async def _past(data: Path, telling: Telling, raw: list[Request], material: dict[str, Path]) -> None:
     gateway = await Gateway.open(load(data))
     try:
-        past = Past(gateway, telling, raw, material)
+        past = Past(gateway, telling, raw, material, Warned(gateway, telling))
         await past.run(content.canaries())
         await gateway.custody.ledger.flush()
     finally:

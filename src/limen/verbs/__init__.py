@@ -8,7 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from limen.verbs import advisories, assets, bom, catalog, cutting, findings, gathered, ledger, people, reports, reviewing
+from limen.verbs import (
+    advisories,
+    assets,
+    bom,
+    catalog,
+    contracts,
+    cutting,
+    findings,
+    gate,
+    gathered,
+    ledger,
+    people,
+    reports,
+    reviewing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,4 +43,6 @@ VERBS: Final[dict[str, Verb]] = {
     **findings.VERBS,
     **ledger.VERBS,
     **bom.VERBS,
+    **contracts.VERBS,
+    **gate.VERBS,
 }

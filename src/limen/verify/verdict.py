@@ -107,6 +107,7 @@ class _Asked:
         self.begun = self.last >= self.starts
         self.first = self.starts if self.begun else min(_ordinal(_moment(facts["from"])), self.last)
         self.waivers = contract.get("waivers", [])
+        self._reasons = facts.get("unknown", [])
         self._measures = _by_measure(facts, self.as_of_us)
 
     def known(self, measure: str) -> _Known:
@@ -116,6 +117,15 @@ class _Asked:
     def cut(self) -> list[str]:
         """Why the facts can't be all that there were, a line for each measure; empty if they can."""
         return sorted(f"{name}: {known.cut}" for name, known in self._measures.items() if known.cut)
+
+    def reason(self, measure: str, days: list[int]) -> str:
+        """What the facts say of why days without a fact have none; empty if they don't."""
+        for one in self._reasons:
+            if one["measure"] == measure and any(
+                _moment(one["from"]) <= (day - EPOCH) * DAY_US < _moment(one["to"]) for day in days
+            ):
+                return str(one["why"])
+        return ""
 
     def end_of(self, day: int) -> int:
         """The moment at which a day ends, or that up to which it is known."""
@@ -869,6 +879,8 @@ def _why(judged: _Judged, n: int, value: Any) -> str:
         word, days = min(holes.items())
         where = "it" if not days else _days_said(days)
         said = _HOLE[word].format(where, grade=row["grade"], source=row["source"])
+        reason = judged.asked.reason(row["measure"], days) if word == "missing" else ""
+        said += f": {reason}" if reason else ""
         return said + (f" (of {n} samples {_NAMED[row['statistic']]} would be {_said(value, row)})" if value is not None else "")
     if row["statistic"] == "age_days":
         return "nothing in the window, which is shorter than the age asked for"
