@@ -38,7 +38,7 @@ def check(ctx: click.Context, file: Path, *, as_json: bool) -> None:
         say(f"limen: {len(problems)} {'mistake' if len(problems) == 1 else 'mistakes'}; nothing was set")
     else:
         click.echo(f"{file}: contract {form['id']} of {form['vendor']}, {form['starts']} to {form['ends']}")
-        click.echo(f"  {len(form['clauses'])} clauses, {len(form['rewards'])} rewards; form {found['form']}")
+        click.echo(f"  clauses: {len(form['clauses'])}, rewards: {len(form['rewards'])}; form {found['form']}")
     if form is None:
         ctx.exit(INVALID)
 

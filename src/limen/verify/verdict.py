@@ -979,10 +979,20 @@ def _sample_said(value: Any, row: Row) -> str:
     return _unit_said(Fraction(value), row)
 
 
+# Microseconds in words: from how many on, of what size, called what. `60 s`, `60 min` and `24 h` stay what contracts call them.
+_SIZES = (
+    (2 * DAY_US, DAY_US, "d"),
+    (7_200_000_000, 3_600_000_000, "h"),
+    (600_000_000, 60_000_000, "min"),
+    (1_000_000, 1_000_000, "s"),
+    (1_000, 1_000, "ms"),
+)
+
+
 def _unit_said(exact: Fraction, row: Row) -> str:
     if row["unit"] == "us":
-        for size, name in ((DAY_US, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")):
-            if exact >= 2 * size or (exact >= size and name not in ("d", "h", "min")):
+        for least, size, name in _SIZES:
+            if exact >= least:
                 return f"{_rounded(exact / size, 2)} {name}"
         return f"{_rounded(exact, 2)} us"
     return f"{_rounded(exact, 2)} {row['unit']}" if row["unit"] not in ("money", "yes or no", "type") else _rounded(exact, 2)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ORDER: Final = ("breached", "unknown", "met")
+REWARDS: Final = {"breached": "NOT MET", "unknown": "UNKNOWN", "met": "REWARD"}
 OUTCOMES: Final = {
     "pass": "PASS",
     "fail": "FAIL",
@@ -36,7 +37,7 @@ def lines(verdict: Mapping[str, Any]) -> Iterator[str]:
                 yield from clause(row)
     for row in verdict["rewards"]:
         yield ""
-        yield from _head(row)
+        yield from _head(row, REWARDS[row["verdict"]])
         yield f"{_INDENT}reward: met on {row['met_days']} days so far"
     yield ""
     yield from money(verdict["money"], verdict["passed_on"])
@@ -73,8 +74,9 @@ def money(sums: Mapping[str, Any], passed_on: str) -> Iterator[str]:
         yield f"Clawback up to {sums['upto']}: {sums['total']['clawback']} {unit}; reward: {sums['total']['reward']} {unit}"
     for month in sums["months"]:
         capped = f" (capped; {month['uncapped']} before)" if month["uncapped"] != month["clawback"] else ""
-        reward = f"; reward {month['reward']} {unit} for {month['reward_days']} days" if month["reward_days"] else ""
-        yield f"{month['month']}: clawback {month['clawback']} {unit} for {month['days']} days{capped}{reward}"
+        parts = [f"clawback {month['clawback']} {unit} for {month['days']} days{capped}"] if month["days"] else []
+        parts += [f"reward {month['reward']} {unit} for {month['reward_days']} days"] if month["reward_days"] else []
+        yield f"{month['month']}: {'; '.join(parts)}"
     if sums["months"]:
         yield f"In all up to {sums['upto']}: clawback {sums['total']['clawback']} {unit}, reward {sums['total']['reward']} {unit}"
     yield passed_on
@@ -94,8 +96,8 @@ def ending(verdict: Mapping[str, Any]) -> Iterator[str]:
         yield f"notice by {verdict['notice_deadline']}"
 
 
-def _head(row: Mapping[str, Any]) -> Iterator[str]:
-    word = "CURING" if row.get("curing") else row["verdict"].upper()
+def _head(row: Mapping[str, Any], word: str = "") -> Iterator[str]:
+    word = word or ("CURING" if row.get("curing") else row["verdict"].upper())
     yield f"{word:<10}{row['ref']}{'  ' + row['control'] if row['control'] else ''}  {row['text']}"
     window = row["window"]
     yield f"{_INDENT}{row['measure']} ({row['grade']}): {row['sentence']}"
