@@ -80,13 +80,13 @@ class Orders:
         essential = order.essential if isinstance(order, Pause) else frozenset()
         return sorted(found - {name.partition("/")[2] for name in essential})
 
-    def order(self, subject: str, *, reason: str, essential: Sequence[str] = (), contact: str = "") -> Pause:
+    def order(self, subject: str, *, reason: str, essential: Sequence[str] = (), contact: str = "", drill: bool = False) -> Pause:
         """The order as it would be given; Invalid if there is no such subject, or no reason."""
         self._check(subject, reason)
         for name in essential:
             self._known(name)
         since = self._custody.clock.now()
-        return Pause(subject, reason.strip(), since, contact or self._contact, frozenset(essential))
+        return Pause(subject, reason.strip(), since, contact or self._contact, frozenset(essential), drill)
 
     def pause(self, pause: Pause) -> int:
         """Cut now, in memory; returns the streams aborted. The caller then awaits `record_pause`."""
@@ -144,7 +144,8 @@ class Orders:
         """What its entry says of an order, but for who gave it and whom it met."""
         fields: dict[str, Any] = {"subject": self._public(order.subject), "since": order.since}
         if isinstance(order, Pause):
-            return {**fields, "essential": sorted(self._public(name) for name in order.essential)}
+            drill = {"drill": True} if order.drill else {}
+            return {**fields, "essential": sorted(self._public(name) for name in order.essential), **drill}
         return {**fields, "read_only": order.read_only, "projects": sorted(order.projects), "cause": order.cause}
 
     async def _log(self, order: Pause | Restriction) -> Receipt:

@@ -15,14 +15,24 @@ from limen.cli.link import call, data_option, json_option, print_json, say
 @click.option("--reason", required=True, help="What every refused person reads.")
 @click.option("--essential", multiple=True, metavar="person/…", help="Whose work goes on; may be given again.")
 @click.option("--contact", default="", help="Whom refused people are told to ask (default: limen.toml).")
+@click.option("--drill", is_flag=True, help="A rehearsal: it cuts like any other, and says that it was one. Resume after it.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be cut.")
 @data_option
 @json_option
 def pause(
-    data: Path, subject: str, reason: str, essential: tuple[str, ...], contact: str, *, dry_run: bool, as_json: bool
+    data: Path,
+    subject: str,
+    *,
+    reason: str,
+    essential: tuple[str, ...],
+    contact: str,
+    drill: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Cut a subject off at every door, now: sessions, uploads and running streams."""
-    args = {"subject": subject, "reason": reason, "essential": list(essential), "contact": contact, "dry_run": dry_run}
+    args = {"subject": subject, "reason": reason, "essential": list(essential), "contact": contact, "drill": drill}
+    args["dry_run"] = dry_run
     ordered = time.monotonic_ns()
     answer = call(data, "pause", args)
     took_us = (time.monotonic_ns() - ordered) // 1000

@@ -28,13 +28,17 @@ _CHANGING = frozenset({Action.WRITE, Action.DELETE})
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """One order: what is cut, why, since when (integer seconds), whom to ask, and whose work goes on (`essential`)."""
+    """One order: what is cut, why, since when (integer seconds), whom to ask, and whose work goes on (`essential`).
+
+    A `drill` cuts like any other; it is told apart where the time that it took is counted.
+    """
 
     subject: str
     reason: str
     since: int
     contact: str
     essential: frozenset[str] = frozenset()
+    drill: bool = False
 
     def covers(self, session: Session) -> bool:
         """Whether this order cuts the session."""

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 async def pause(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """Cut a subject now; with `dry_run`, only say what would be cut."""
     order = gateway.authority.order(
-        args["subject"], reason=args["reason"], essential=args.get("essential", ()), contact=args.get("contact", "")
+        args["subject"],
+        reason=args["reason"],
+        essential=args.get("essential", ()),
+        contact=args.get("contact", ""),
+        drill=bool(args.get("drill")),
     )
     sessions = gateway.authority.affected(order)
     streaming = [s for s in gateway.custody.live.sessions_streaming() if order.covers(s)]
@@ -24,6 +28,7 @@ async def pause(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, An
         "people": gateway.authority.people_under(order),
         "sessions": [{"session": s.id, "holder": s.holder, "project": s.project} for s in sessions],
         "streams": len(streaming),
+        "drill": order.drill,
         "dry_run": bool(args.get("dry_run")),
     }
     if args.get("dry_run"):

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Components(Protocol):
     """What is read of bills of material and advisories."""
 
-    def running(self, vendor: str, as_of_us: int) -> Running:
-        """What is known of a vendor's components as of a moment. Reads the disk."""
+    def running(self, vendor: str, as_of_us: int, *, upto: int) -> Running:
+        """What is known of a vendor's components as of a moment, by a log of so many entries. Reads the disk."""
 
 
 class Facts:
@@ -38,8 +38,9 @@ class Facts:
 
         NotFound for a vendor that was not entered by then.
         """
+        upto = self._derived.catch_up()
         found = self.known(vendor, as_of_us)
-        running = Running() if self._components is None else self._components.running(vendor, as_of_us)
+        running = Running() if self._components is None else self._components.running(vendor, as_of_us, upto=upto)
         return document(found, running, origin=self._origin, from_us=from_us)
 
     def known(self, vendor: str, as_of_us: int) -> Known:

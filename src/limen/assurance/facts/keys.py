@@ -31,6 +31,7 @@ class Key:
     issued_us: int
     entry: int
     grade: Grade
+    what: str = "other"
     ended_us: int | None = None
     ended: int | None = None
     rotated: list[tuple[int, int]] = field(default_factory=list)  # (at, entry): the old value was refused from then on
@@ -63,7 +64,7 @@ class Keys:
 
     def _add(self, one: Told) -> None:
         grade = Grade.OBSERVED if one.fields.get("observed") else Grade.DECLARED
-        self.keys[one.fields["key"]] = Key(one.fields["key"], one.fields["issued_us"], one.entry, grade)
+        self.keys[one.fields["key"]] = Key(one.fields["key"], one.fields["issued_us"], one.entry, grade, one.fields["what"])
 
     def _end(self, one: Told) -> None:
         key = self.keys.get(one.fields["key"])
@@ -76,7 +77,7 @@ class Keys:
             return
         at_us, new = one.fields["rotated_us"], one.fields.get("new")
         if new:
-            self.keys[new] = Key(new, at_us, one.entry, key.grade)
+            self.keys[new] = Key(new, at_us, one.entry, key.grade, key.what)
         if one.fields["old"] == REFUSED:
             if new:
                 key.ended_us, key.ended = at_us, one.entry

@@ -4,7 +4,8 @@
 an earlier day is asked with what is known now: that a package was malicious all along is no later fact. How old the newest bill
 of material was on a day is asked with what had been received by then: one that comes late mends no day on which it was missing.
 
-Nobody can vouch for a day that no complete bill of material covers, nor for one to which no feed of advisories reaches.
+Nobody can vouch for a day that no complete bill of material covers, nor for one to which no feed of advisories reaches, nor
+for one on which something was there of which an advisory does not let say whether it names it.
 """
 
 from __future__ import annotations
@@ -42,12 +43,13 @@ class Covered(NamedTuple):
 
 
 class Malicious(NamedTuple):
-    """A component that an open advisory of a malicious package names; there from `start_us` on."""
+    """A component that a standing advisory of a malicious package names, or may name; there from `start_us` on."""
 
     name: str
     start_us: int
     end_us: int | None
     entries: tuple[int, ...]
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ def _hits(
         if Intervals.of([(day.start_us, day.end_us)]).minus(fed):
             return "no feed of advisories was received since, or within seven days before"
         there = [one for one in running.malicious if one.start_us < day.end_us and _end(one, span.to_us) > day.start_us]
+        if doubts := [one.name for one in there if not one.certain]:
+            return f"it can't be said whether {min(doubts)} is malicious"
         return told(day, sorted(there, key=lambda one: (one.start_us, one.name, one.entries)))
 
     return _from(_BOTH, states(measure, span, stood, doubt))
