@@ -384,6 +384,8 @@ def _time_if_any(record: dict[str, Any], name: str) -> int | None:
 
 def _summary(value: object) -> str:
     """One line for people; what is no text, or too long, says less and stops nothing."""
-    text = value if isinstance(value, str) else ""
+    text = value[:300] if isinstance(value, str) else ""
+    if text.isprintable() and text.isascii():
+        return text
     text = text.encode(errors="replace").decode()
-    return "".join(c if c.isprintable() else " " for c in text[:300])
+    return "".join(c if c.isprintable() else " " for c in text)

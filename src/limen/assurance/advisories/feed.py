@@ -8,19 +8,17 @@ one after the other in bounded memory; a piece that can't be one, and a feed tha
 from __future__ import annotations
 
 import json
-import mmap
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from limen.assurance.advisories import zipped
+from limen.assurance.advisories.zipped import Resting
 from limen.core.errors import Invalid
 from limen.formats.osv import MAX_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-    from limen.assurance.advisories.zipped import Bytes
 
 SEPARATOR: Final = b"\x1e"  # RFC 7464: before each text; no JSON text holds it
 MOST: Final = 2_000_000  # records in one feed
@@ -50,7 +48,7 @@ def sequence(records: Iterable[bytes]) -> Iterator[bytes]:
 
 def pieces(path: Path) -> Iterator[Piece]:
     """The pieces of a feed that lies in a file, in its order. Never fails over what the bytes are."""
-    with _mapped(path) as view:
+    with _opened(path) as view:
         for count, piece in enumerate(_pieces(view)):
             if count == MOST:
                 yield _bad(f"the feed has more than {MOST} records; those from here on were not read", piece.offset)
@@ -60,7 +58,7 @@ def pieces(path: Path) -> Iterator[Piece]:
 
 def read(path: Path, offset: int, length: int, crc: int | None) -> bytes:
     """The bytes of one piece again; Invalid if they aren't there any more."""
-    with _mapped(path) as view:
+    with _opened(path) as view:
         if crc is None:
             return view[offset : offset + length]
         member = zipped.Member("", offset, length, zipped.DEFLATED, crc)
@@ -68,17 +66,13 @@ def read(path: Path, offset: int, length: int, crc: int | None) -> bytes:
 
 
 @contextmanager
-def _mapped(path: Path) -> Iterator[Bytes]:
-    """A file's bytes, of which only what is looked at is read. It must not shrink meanwhile: blobs never change."""
+def _opened(path: Path) -> Iterator[Resting]:
+    """A file's bytes, of which only what is looked at is read."""
     with path.open("rb") as stream:
-        if not path.stat().st_size:
-            yield b""
-            return
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            yield mapped
+        yield Resting(stream.fileno(), path.stat().st_size)
 
 
-def _pieces(view: Bytes) -> Iterator[Piece]:
+def _pieces(view: Resting) -> Iterator[Piece]:
     beginning = view[: MAX_RECORD + 1]
     if beginning[:2] == b"PK":
         return _of_zip(view)
@@ -101,7 +95,7 @@ def _is_json(raw: bytes) -> bool:
     return True
 
 
-def _between(view: Bytes, separator: bytes) -> Iterator[Piece]:
+def _between(view: Resting, separator: bytes) -> Iterator[Piece]:
     """The stretches between separators that hold more than white space."""
     start, step = 0, 1 << 20
     looked = 0
@@ -120,7 +114,7 @@ def _between(view: Bytes, separator: bytes) -> Iterator[Piece]:
         yield last
 
 
-def _of_list(view: Bytes) -> Iterator[Piece]:
+def _of_list(view: Resting) -> Iterator[Piece]:
     if len(view) > MAX_LIST:
         yield _bad(f"a list of {len(view)} bytes, more than {MAX_LIST}; give one record a line instead", 0)
         return
@@ -149,7 +143,7 @@ def _after(text: str, at: int) -> int:
     return at
 
 
-def _of_zip(view: Bytes) -> Iterator[Piece]:
+def _of_zip(view: Resting) -> Iterator[Piece]:
     try:
         for member in zipped.members(view):
             yield _of_member(view, member)
@@ -157,7 +151,7 @@ def _of_zip(view: Bytes) -> Iterator[Piece]:
         yield _bad(f"the zip {e.why}", 0)
 
 
-def _of_member(view: Bytes, member: zipped.Member) -> Piece:
+def _of_member(view: Resting, member: zipped.Member) -> Piece:
     place = Piece(b"", member.offset, member.length, None if member.method == zipped.STORED else member.crc, name=member.name)
     if member.bad:
         return place._replace(bad=member.bad)
@@ -170,7 +164,7 @@ def _of_member(view: Bytes, member: zipped.Member) -> Piece:
     return place._replace(raw=raw.strip(_SPACE))
 
 
-def _piece(view: Bytes, start: int, end: int) -> Piece:
+def _piece(view: Resting, start: int, end: int) -> Piece:
     """The bytes from start to end, without white space around them."""
     if end - start > MAX_RECORD:
         return Piece(b"", start, end - start, bad=f"has {end - start} bytes, more than {MAX_RECORD}")

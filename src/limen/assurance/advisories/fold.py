@@ -56,7 +56,7 @@ CREATE TABLE revision (
     id INTEGER PRIMARY KEY,
     record INTEGER NOT NULL REFERENCES record,
     number INTEGER NOT NULL,            -- of this record's, from 1, by arrival
-    digest BLOB NOT NULL,
+    digest BLOB NOT NULL UNIQUE,
     feed INTEGER NOT NULL REFERENCES feed,
     offset INTEGER NOT NULL,
     length INTEGER NOT NULL,
@@ -67,7 +67,7 @@ CREATE TABLE revision (
     withdrawn_us INTEGER,
     malicious INTEGER NOT NULL,
     summary TEXT NOT NULL,
-    UNIQUE (record, digest)
+    UNIQUE (record, number)
 ) STRICT;
 CREATE INDEX revision_feed ON revision (feed);
 CREATE TABLE package (
@@ -116,6 +116,7 @@ SELECT s.rowid AS row, s.revision, min(r.modified_us, r.received_us) AS rank
 FROM standing s JOIN revision r ON r.id = s.revision
 WHERE s.record = :record AND s.track = :track AND s.until_us IS NULL
 """
+_KNOWN: Final = "SELECT id, record, min(modified_us, received_us) AS rank FROM revision WHERE digest = ?"
 _CACHE: Final = "PRAGMA cache_size = -65536"  # KiB, while a feed is taken in
 _TEXT: Final = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -179,7 +180,9 @@ class AdvisoriesFold:
 
 def record_of(connection: sqlite3.Connection, name: str) -> int:
     """The row of an id, made if need be."""
-    connection.execute("INSERT OR IGNORE INTO record (name) VALUES (?)", (name,))
+    made = connection.execute("INSERT OR IGNORE INTO record (name) VALUES (?)", (name,))
+    if made.rowcount:
+        return int(made.lastrowid or 0)
     return int(connection.execute("SELECT id FROM record WHERE name = ?", (name,)).fetchone()[0])
 
 
@@ -228,13 +231,18 @@ class _Taking:
         """Take all pieces in, and count."""
         records = fresh = quarantined = 0
         for number, piece in enumerate(pieces):
+            digest = hashlib.sha256(piece.raw).digest()
+            if not piece.bad and self._again(digest):
+                records += 1
+                continue
             advisory, why = _read(piece)
             if advisory is None:
                 quarantined += 1
                 self._quarantine(number, piece, why)
             else:
                 records += 1
-                fresh += self._revision(advisory, piece)
+                fresh += 1
+                self._new(digest, advisory, piece)
         self._db.execute(
             "INSERT INTO feed VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -255,26 +263,26 @@ class _Taking:
         values = (self._entry, number, _shown(piece.name), _shown(why), piece.offset, piece.length, piece.crc)
         self._db.execute("INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
-    def _revision(self, advisory: Advisory, piece: Piece) -> bool:
-        """Take one record in; whether nobody had brought this revision."""
-        record = record_of(self._db, advisory.id)
-        digest = hashlib.sha256(piece.raw).digest()
-        known = self._db.execute(
-            "SELECT id, received_us FROM revision WHERE record = ? AND digest = ?", (record, digest)
-        ).fetchone()
-        revision = int(known[0]) if known else self._new(record, digest, advisory, piece)
+    def _again(self, digest: bytes) -> bool:
+        """Whether these bytes are a revision already; if so, this source has brought it too."""
+        known = self._db.execute(_KNOWN, (digest,)).fetchone()
+        if known is None:
+            return False
+        self._carry(known["record"], known["id"], known["rank"])
+        return True
+
+    def _carry(self, record: int, revision: int, rank: int) -> None:
         carried = self._db.execute(
             "INSERT OR IGNORE INTO carried VALUES (?, ?, ?, ?)",
             (revision, self._feed["source"], int(self._signed), self._entry),
         )
         if carried.rowcount:
-            rank = min(advisory.modified_us, known[1] if known else self._at)
             self._stand(record, ANY, revision, rank)
             if self._signed:
                 self._stand(record, SIGNED, revision, rank)
-        return known is None
 
-    def _new(self, record: int, digest: bytes, advisory: Advisory, piece: Piece) -> int:
+    def _new(self, digest: bytes, advisory: Advisory, piece: Piece) -> None:
+        record = record_of(self._db, advisory.id)
         [number] = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM revision WHERE record = ?", (record,)).fetchone()
         row = self._db.execute(
             "INSERT INTO revision VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -299,7 +307,7 @@ class _Taking:
             self._affected(revision, place, affected)
         for other in advisory.aliases:
             self._db.execute("INSERT OR IGNORE INTO alias VALUES (?, ?)", (revision, record_of(self._db, other)))
-        return revision
+        self._carry(record, revision, min(advisory.modified_us, self._at))
 
     def _affected(self, revision: int, place: int, affected: Affected) -> None:
         package = self._package(affected.package)
@@ -309,9 +317,11 @@ class _Taking:
 
     def _package_row(self, package: Package) -> int:
         base = package.ecosystem.partition(":")[0]
-        self._db.execute(
+        made = self._db.execute(
             "INSERT OR IGNORE INTO package (name, base, ecosystem) VALUES (?, ?, ?)", (package.name, base, package.ecosystem)
         )
+        if made.rowcount:
+            return int(made.lastrowid or 0)
         found = self._db.execute(
             "SELECT id FROM package WHERE name = ? AND ecosystem = ?", (package.name, package.ecosystem)
         ).fetchone()

@@ -7,6 +7,7 @@ can't read of the archive is Invalid.
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -14,10 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from limen.core.errors import Invalid
 
 if TYPE_CHECKING:
-    import mmap
     from collections.abc import Iterator
-
-    Bytes = bytes | mmap.mmap  # a slice of either is bytes
 
 _END: Final = struct.Struct("<4s4H2LH")  # 4.3.16
 _LOCATOR: Final = struct.Struct("<4sLQL")  # 4.3.15
@@ -31,6 +29,21 @@ STORED: Final = 0
 DEFLATED: Final = 8
 
 
+class Resting:
+    """The bytes of an open file, read when a slice of them is asked for: a feed may be larger than memory."""
+
+    def __init__(self, descriptor: int, length: int) -> None:
+        self._descriptor = descriptor
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, wanted: slice) -> bytes:
+        start, end, _ = wanted.indices(self._length)
+        return os.pread(self._descriptor, max(0, end - start), start)
+
+
 class Member(NamedTuple):
     """One member: its name, and where its bytes begin, how many they are as they lie there, and how they are packed."""
 
@@ -42,7 +55,7 @@ class Member(NamedTuple):
     bad: str = ""  # why it can't be read
 
 
-def members(archive: Bytes) -> Iterator[Member]:
+def members(archive: Resting) -> Iterator[Member]:
     """Each member that is a file, in the archive's order. Invalid if there is no directory, or once it breaks off."""
     at, count = _directory(archive)
     for _ in range(count):
@@ -56,7 +69,7 @@ def members(archive: Bytes) -> Iterator[Member]:
             yield _member(archive, Member(name, local, packed, method, crc), flags)
 
 
-def inflated(archive: Bytes, member: Member, *, most: int) -> bytes:
+def inflated(archive: Resting, member: Member, *, most: int) -> bytes:
     """A member's bytes; Invalid if they are more than `most`, or not those that were packed."""
     packed = archive[member.offset : member.offset + min(member.length, most + _SLACK)]
     if member.method == STORED:
@@ -78,22 +91,23 @@ def inflated(archive: Bytes, member: Member, *, most: int) -> bytes:
     return raw
 
 
-def _directory(archive: Bytes) -> tuple[int, int]:
+def _directory(archive: Resting) -> tuple[int, int]:
     """Where the directory begins, and how many members it names."""
     tail = archive[max(0, len(archive) - _LONGEST_END) :]
     found = tail.rfind(b"PK\x05\x06")
     if found < 0 or found + _END.size > len(tail):
         raise Invalid("zip", "has no directory at its end; it may have been cut off")
     end = len(archive) - len(tail) + found
-    _, _, _, _, count, _, start, _ = _END.unpack_from(archive, end)
-    if end >= _LOCATOR.size and archive[end - _LOCATOR.size : end][:4] == b"PK\x06\x07":
-        _, _, at, _ = _LOCATOR.unpack_from(archive, end - _LOCATOR.size)
+    _, _, _, _, count, _, start, _ = _END.unpack_from(tail, found)
+    locator = archive[max(0, end - _LOCATOR.size) : end]
+    if len(locator) == _LOCATOR.size and locator[:4] == b"PK\x06\x07":
+        _, _, at, _ = _LOCATOR.unpack(locator)
         wide = _unpacked(_END64, archive, at, b"PK\x06\x06")
         count, start = wide[7], wide[9]
     return start, count
 
 
-def _member(archive: Bytes, member: Member, flags: int) -> Member:
+def _member(archive: Resting, member: Member, flags: int) -> Member:
     """The member with its bytes' own place, which its local header says; or why it can't be read."""
     if flags & 1:
         return member._replace(bad="is encrypted")
@@ -125,7 +139,8 @@ def _wide(extra: bytes, header: tuple[int, ...], packed: int, local: int) -> tup
     return packed, local
 
 
-def _unpacked(form: struct.Struct, archive: Bytes, at: int, magic: bytes) -> tuple[int, ...]:
-    if at < 0 or at + form.size > len(archive) or archive[at : at + 4] != magic:
+def _unpacked(form: struct.Struct, archive: Resting, at: int, magic: bytes) -> tuple[int, ...]:
+    found = archive[at : at + form.size]
+    if len(found) < form.size or found[:4] != magic:
         raise Invalid("zip", f"is damaged: at byte {at} there is not what its directory says")
-    return form.unpack_from(archive, at)
+    return form.unpack(found)
