@@ -146,7 +146,7 @@ class Authority(Orders):
             raise Denied("this person's access has ended; ask your vendor's contact", rule="ended")
         later = custody.live.issue_after(session)
         if later > session.issued_at:  # at most a second: a pause was lifted in this very second
-            session = _issued(session, later)
+            session = dataclasses.replace(session, issued_at=later)  # and it ends no later for that
         custody.live.check(session)
         if not snapshot.has_project(session.project):
             raise Denied("no grant in this project; ask the project's owner", rule="other-project")
@@ -157,7 +157,7 @@ class Authority(Orders):
             raise Denied("no grant in this project; ask the project's owner", rule="no-grant")
         tiers = [snapshot.tier(asset.tier) for asset in snapshot.granted_assets(grants)]
         longest = max(MIN_SESSION_S, min((tier.session_s for tier in tiers), default=MAX_SESSION_S))
-        return _issued(session, session.issued_at, length_s=min(session.expires_at - session.issued_at, longest))
+        return dataclasses.replace(session, expires_at=min(session.expires_at, now + longest))
 
     def _remember(self, session: Session) -> None:
         now = self._custody.clock.now()
@@ -192,11 +192,6 @@ class Authority(Orders):
             if refusal.rule == "restricted":
                 explanation = dataclasses.replace(explanation, allowed=False, rule=refusal.rule, reason=refusal.reason)
         return explanation.to_json()
-
-
-def _issued(session: Session, issued_at: int, *, length_s: int | None = None) -> Session:
-    length_s = session.expires_at - session.issued_at if length_s is None else length_s
-    return dataclasses.replace(session, issued_at=issued_at, expires_at=issued_at + length_s)
 
 
 def _holders(change: Change) -> list[str]:
