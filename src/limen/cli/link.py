@@ -81,7 +81,10 @@ def _in_process(data: Path, verb: str, args: dict[str, Any]) -> dict[str, Any]:
 
     from limen.config import load
     from limen.control import answer_to
+    from limen.listening import log_without_values
     from limen.server import Gateway
+
+    log_without_values()  # to stderr: stdout holds the answer alone
 
     async def run() -> dict[str, Any]:
         gateway = await Gateway.open(load(data))
