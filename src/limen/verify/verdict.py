@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from bisect import bisect_left, insort
 from datetime import date
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, localcontext
@@ -159,6 +160,7 @@ class _Fact(NamedTuple):
     end_us: int | None
     seq: int
     samples: list[_Sample]
+    numbers: list[Any]
 
 
 class _Known:
@@ -359,16 +361,15 @@ class _Days:
         else:
             if one.samples or (self.row["shape"] == "states" and self.row["statistic"] == "last"):
                 self._newest = day
-            for sample in one.samples:
-                self.tally.add(sample.number)
+            if one.samples:
+                self.tally.add(one.numbers)
         gone = day - self.row["window_days"]
         if gone >= self.asked.first:
             one = self.series[gone - self.asked.first]
             if isinstance(one, str):
                 self._bad -= 1
-            else:
-                for sample in one.samples:
-                    self.tally.drop(sample.number)
+            elif one.samples:
+                self.tally.drop(one.numbers)
         return self._decided(day)
 
     def _decided(self, day: int) -> str:
@@ -394,7 +395,7 @@ class _Days:
             return "unknown"
         if not found:
             return "met"
-        return "met" if all(_compares(sample.number, 1, self.row) for sample in found) else "breached"
+        return "met" if all(self.tally.limit.holds(sample.number, 1) for sample in found) else "breached"
 
     def _latest(self, day: int) -> list[Any]:
         """The samples that stand for the end of a day: of states all of that day, of events the newest."""
@@ -412,10 +413,10 @@ class _Days:
             return "unknown"
         age = self._age(day)
         if age is not None:
-            return "met" if _compares(age, 1, self.row) else "breached"
+            return "met" if self.tally.limit.holds(age, 1) else "breached"
         # Nothing in the whole window, all of which is known: it is older than that.
         older = day - first + 2
-        return "breached" if self.row["comparator"] in ("<=", "<") and not _compares(older, 1, self.row) else "unknown"
+        return "breached" if self.row["comparator"] in ("<=", "<") and not self.tally.limit.holds(older, 1) else "unknown"
 
     def _age(self, day: int) -> int | None:
         """Days begun since the newest sample of the window; None if it holds none."""
@@ -509,7 +510,7 @@ class _Statements:
     def _tallied(self, facts: Any) -> _Sum | _Sorted:
         tally = _tally({**self.row, "statistic": "max" if self.row["statistic"] == "last" else self.row["statistic"]})
         for fact in facts:
-            tally.add(fact.samples[0].number)
+            tally.add(fact.numbers)
         return tally
 
     def figures(self, day: int) -> tuple[int, Any]:
@@ -553,28 +554,26 @@ class _Sum:
     """Sums and counts: count, sum, mean, share. Of `last` and `age_days` it counts the samples only."""
 
     def __init__(self, row: Row) -> None:
-        self.row, self.part, self.n = row, 0, 0
-        self._shares = row["statistic"] == "share"
+        self.row, self.limit, self.part, self.n = row, _Limit(row), 0, 0
+        self._shares, self._adds = row["statistic"] == "share", row["statistic"] in ("sum", "mean")
 
-    def add(self, number: Any) -> None:
-        """Take a sample in."""
-        if self._shares:
-            part, whole = number if isinstance(number, tuple) else (number, 1)
-            self.part += part
-            self.n += whole
-        else:
-            self.part += _plain(number)
-            self.n += 1
+    def add(self, numbers: Any) -> None:
+        """Take a day's samples in."""
+        part, n = self._of(numbers)
+        self.part += part
+        self.n += n
 
-    def drop(self, number: Any) -> None:
-        """Let a sample go that left the window."""
+    def drop(self, numbers: Any) -> None:
+        """Let a day's samples go that left the window."""
+        part, n = self._of(numbers)
+        self.part -= part
+        self.n -= n
+
+    def _of(self, numbers: Any) -> tuple[Any, int]:
         if self._shares:
-            part, whole = number if isinstance(number, tuple) else (number, 1)
-            self.part -= part
-            self.n -= whole
-        else:
-            self.part -= _plain(number)
-            self.n -= 1
+            pairs = [number if isinstance(number, tuple) else (number, 1) for number in numbers]
+            return sum([part for part, _ in pairs]), sum([whole for _, whole in pairs])
+        return (sum(map(_plain, numbers)) if self._adds else 0), len(numbers)
 
     def fraction(self) -> tuple[Any, int]:
         """The statistic as numerator and denominator."""
@@ -585,7 +584,7 @@ class _Sum:
 
     def holds(self) -> bool:
         """Whether it compares as the contract says."""
-        return _compares(*self.fraction(), self.row)
+        return self.limit.holds(*self.fraction())
 
     def breached_whatever_else(self) -> bool:
         """Whether more samples could only make it worse: a count or a sum that is over its limit already."""
@@ -606,7 +605,7 @@ class _Sorted:
     """Ranks: max, min, p50, p95 (nearest rank: the smallest sample that so many percent do not exceed)."""
 
     def __init__(self, row: Row) -> None:
-        self.row = row
+        self.row, self.limit = row, _Limit(row)
         self._in_order: list[Any] = []
 
     @property
@@ -614,13 +613,15 @@ class _Sorted:
         """How many samples."""
         return len(self._in_order)
 
-    def add(self, number: Any) -> None:
-        """Take a sample in."""
-        insort(self._in_order, _plain(number))
+    def add(self, numbers: Any) -> None:
+        """Take a day's samples in."""
+        for number in numbers:
+            insort(self._in_order, _plain(number))
 
-    def drop(self, number: Any) -> None:
-        """Let a sample go that left the window."""
-        del self._in_order[bisect_left(self._in_order, _plain(number))]
+    def drop(self, numbers: Any) -> None:
+        """Let a day's samples go that left the window."""
+        for number in numbers:
+            del self._in_order[bisect_left(self._in_order, _plain(number))]
 
     def _found(self) -> Any:
         statistic = self.row["statistic"]
@@ -630,7 +631,7 @@ class _Sorted:
 
     def holds(self) -> bool:
         """Whether it compares as the contract says."""
-        return _compares(self._found(), 1, self.row)
+        return self.limit.holds(self._found(), 1)
 
     def breached_whatever_else(self) -> bool:
         """Whether more samples could only make it worse: the largest is too large, or the smallest too small."""
@@ -658,20 +659,23 @@ def _threshold(row: Row) -> tuple[int, int]:
     return int(value), 1
 
 
+class _Limit:
+    """What a clause compares with, and how."""
+
+    def __init__(self, row: Row) -> None:
+        self._top, self._bottom = _threshold(row)
+        self._holds = _COMPARE[row["comparator"]]
+
+    def holds(self, part: Any, whole: int) -> bool:
+        """Whether part / whole stands to the limit as the comparator says, without dividing."""
+        return bool(self._holds(_plain(part) * self._bottom, self._top * whole))
+
+
+_COMPARE = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt, "==": operator.eq}
+
+
 def _compares(part: Any, whole: int, row: Row) -> bool:
-    """Whether part / whole stands to the threshold as the comparator says, without dividing."""
-    top, bottom = _threshold(row)
-    mine, theirs = _plain(part) * bottom, top * whole
-    comparator = row["comparator"]
-    if comparator == "<=":
-        return bool(mine <= theirs)
-    if comparator == "<":
-        return bool(mine < theirs)
-    if comparator == ">=":
-        return bool(mine >= theirs)
-    if comparator == ">":
-        return bool(mine > theirs)
-    return bool(mine == theirs)
+    return _Limit(row).holds(part, whole)
 
 
 def _value_of(part: Any, whole: int, row: Row) -> Any:
@@ -930,14 +934,13 @@ def _repaired(judged: _Judged, limit: str, value: Any) -> str:
 
 def _freed(judged: _Judged) -> str:
     """When the window would hold again if nothing more happened."""
-    row = judged.row
-    kept = sorted(judged.samples(), key=lambda pair: pair[1])
-    while kept:
-        leaves = kept[0][1]
-        kept = [pair for pair in kept if pair[1] > leaves]
-        tally = _tally(row)
-        for sample, _ in kept:
-            tally.add(sample.number)
+    tally = _tally(judged.row)
+    leaving: dict[int, list[Any]] = {}
+    for sample, leaves in judged.samples():
+        leaving.setdefault(leaves, []).append(sample.number)
+        tally.add([sample.number])
+    for leaves in sorted(leaving):
+        tally.drop(leaving[leaves])
         if not tally.n or tally.holds():
             return f"if nothing is added, on {_text_of(leaves)}"
     return "as soon as what is in it has left it"
@@ -1024,17 +1027,18 @@ def _fact(fact: Any, as_of_us: int) -> _Fact:
         raise ValueError("it was recorded later than the time asked about")
     samples = [_Sample(_number(one["value"]), _moment(one["at"]), one) for one in fact["samples"]]
     end_us = None if fact["to"] is None else _moment(fact["to"])
-    return _Fact(fact["grade"], fact["source"], fact["disputed"], _moment(fact["from"]), end_us, fact["seq"], samples)
+    numbers = [sample.number for sample in samples]
+    return _Fact(fact["grade"], fact["source"], fact["disputed"], _moment(fact["from"]), end_us, fact["seq"], samples, numbers)
 
 
 def _number(value: Any) -> Any:
     """A sample's value as something exact: an int, a Fraction, or (part, whole)."""
-    if isinstance(value, (bool, int)):
+    if isinstance(value, (bool, int)) and value >= 0:
         return int(value)
-    if isinstance(value, str):
+    if isinstance(value, str) and Decimal(value) >= 0:
         return Fraction(Decimal(value))
     part, whole = value
-    if not (isinstance(part, int) and isinstance(whole, int)) or whole <= 0:
+    if not (isinstance(part, int) and isinstance(whole, int)) or part < 0 or whole <= 0:
         raise ValueError(f"{value!r} is no part of a whole")
     return (part, whole)
 

@@ -380,4 +380,15 @@ def test_the_file_stands_alone_and_an_older_python_reads_it():
         for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     }
 
-    assert imported <= {"__future__", "bisect", "collections", "datetime", "decimal", "fractions", "hashlib", "json", "typing"}
+    assert imported <= {
+        "__future__",
+        "bisect",
+        "collections",
+        "datetime",
+        "decimal",
+        "fractions",
+        "hashlib",
+        "json",
+        "operator",
+        "typing",
+    }
