@@ -27,6 +27,8 @@ from limen.assurance.advisories.inbox import SOURCE, Inbox
 from limen.assurance.advisories.known import Advisories
 from limen.assurance.bom.boms import Boms
 from limen.assurance.contract.book import Contracts
+from limen.assurance.evidence.filed import Filed
+from limen.assurance.evidence.keys import Keys
 from limen.assurance.facts.book import Facts
 from limen.attributing import WhoIsWho
 from limen.authority import Authority
@@ -111,6 +113,8 @@ class Gateway:
     entering: Entering
     contracts: Contracts
     facts: Facts
+    filed: Filed
+    evidence_keys: Keys
     who: WhoIsWho
     watch: Watch
     verifier: Verifier  # the log's own key
@@ -174,6 +178,7 @@ class Gateway:
         who.finish()
         registrar = Registrar(custody, authority)
         filing = Filing(custody)
+        filed = Filed(data, ledger, origin=config.ledger.origin)
         advisories = Advisories(data, ledger, blobs.path, origin=config.ledger.origin)
         issuer = DevIssuer(url=f"{config.url}/_dev/issuer", mode=config.server.mode) if config.development else None
         relying_party = RelyingParty(_issuers(config, issuer), development=config.development)
@@ -197,6 +202,8 @@ class Gateway:
             entering=Entering(filing, advisories, _advisory_sources(config)),
             contracts=Contracts(data, ledger, filing.read, origin=config.ledger.origin),
             facts=Facts(data, ledger, origin=config.ledger.origin),
+            filed=filed,
+            evidence_keys=Keys(data, filed, filing, os.urandom),
             who=who,
             watch=_watch(config, custody, observing),
             verifier=signer.verifier,
@@ -217,6 +224,7 @@ class Gateway:
         self.advisories.close()
         self.contracts.close()
         self.facts.close()
+        self.filed.close()
         await self.custody.ledger.close()
         self.custody.catalog.close()
         os.close(self._lock)

@@ -45,6 +45,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "contract": ("limen.cli.contract", "what a vendor agreed to, as clauses that can be judged: check, set, show"),
     "waiver": ("limen.cli.waiver", "clauses that somebody signed off for some days: add, end, list"),
     "gate": ("limen.cli.gate", "judge a vendor by its contract; renewal, onboarding, what is missing"),
+    "evidence": ("limen.cli.evidence", "one file about a vendor that outsiders verify: export, verify, key"),
+    "spotcheck": ("limen.cli.spotcheck", "random audits that neither side can steer: commit, draw, result"),
     "scan": ("limen.cli.scan", "secrets and governed content in repositories' whole history"),
     "keys": ("limen.cli.keys", "every key that ever touched a vendor's path, with the reason"),
     "fact": ("limen.cli.facts", "what is known of a vendor, measure by measure and day by day; papers; disputes"),

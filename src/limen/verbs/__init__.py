@@ -15,6 +15,7 @@ from limen.verbs import (
     catalog,
     contracts,
     cutting,
+    evidence,
     facts,
     findings,
     gate,
@@ -23,6 +24,7 @@ from limen.verbs import (
     people,
     reports,
     reviewing,
+    spotcheck,
 )
 
 if TYPE_CHECKING:
@@ -47,4 +49,6 @@ VERBS: Final[dict[str, Verb]] = {
     **bom.VERBS,
     **contracts.VERBS,
     **gate.VERBS,
+    **evidence.VERBS,
+    **spotcheck.VERBS,
 }

@@ -219,7 +219,7 @@ def _in_the_log(bundle: Bundle, asked: Asked) -> tuple[str, str]:
             _check_opening(bundle, path)
     for document in index["documents"]:
         _check_document(bundle, document)
-    named = _named(json.loads(bundle.bag[FACTS])) if FACTS in bundle.bag else set()
+    named = named_by(json.loads(bundle.bag[FACTS])) if FACTS in bundle.bag else set()
     if named - bundle.tree.leaves.keys():
         raise Refused(f"a fact names entry {min(named - bundle.tree.leaves.keys())}, which is not proved")
     return YES, (
@@ -258,7 +258,7 @@ def _check_opening(bundle: Bundle, path: str) -> None:
         raise Refused(f"{path} is not what entry {index} committed to")
 
 
-def _named(facts: dict[str, Any]) -> set[int]:
+def named_by(facts: dict[str, Any]) -> set[int]:
     """The entries that a facts document names."""
     named: set[int] = set()
     for fact in facts["facts"]:
@@ -382,7 +382,7 @@ def accepted(answers: list[Answer]) -> bool:
     return bool(answers) and all(each.answer in (YES, NONE) for each in answers)
 
 
-def _given(text: str) -> str:
+def given(text: str) -> str:
     """A key as typed, or the file that holds it."""
     if os.path.isfile(text):  # noqa: PTH113  few modules
         with open(text, encoding="utf-8") as source:  # noqa: PTH123
@@ -410,23 +410,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--tsa", default="", help="certificates of a time stamping authority (PEM)")
     parser.add_argument("--proof", type=int, metavar="INDEX", help="print one entry's proof (tlog-proof@v1) and stop")
     parser.add_argument("--json", action="store_true", help="print JSON only")
-    given = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     try:
         asked = Asked(
-            offline.ssh_key(_given(given.key)) if given.key else None,
-            offline.vkey(_given(given.log)) if given.log else None,
-            _read(given.previous) if given.previous else None,
-            tuple(offline.vkey(_given(each)) for each in given.witness),
-            given.tsa,
+            offline.ssh_key(given(options.key)) if options.key else None,
+            offline.vkey(given(options.log)) if options.log else None,
+            _read(options.previous) if options.previous else None,
+            tuple(offline.vkey(given(each)) for each in options.witness),
+            options.tsa,
         )
-        raw = _read(given.bundle)
+        raw = _read(options.bundle)
     except (OSError, Refused) as e:
         parser.error(str(e))
-    if given.proof is not None:
-        return _print_proof(raw, given.proof)
+    if options.proof is not None:
+        return _print_proof(raw, options.proof)
     answers = verify(raw, asked)
     good = accepted(answers)
-    if given.json:
+    if options.json:
         found = {"schema": "limen/evidence.verify/v1", "ok": good, "trusted": trusted_words(asked)}
         found["answers"] = [each._asdict() for each in answers]
         sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")

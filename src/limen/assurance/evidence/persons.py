@@ -1,0 +1,136 @@
+"""What names people, so that none of it leaves with evidence: names and addresses that limen knows, and what looks like one.
+
+Three nets, one behind the other. Fields that hold persons by their meaning (`authors`, `contact`, `credits`, …) are left out of
+other people's documents. Mail addresses are found by their form, wherever they stand. Names that the lab was given are found
+word by word, in any capitals. Pure; the names themselves are read by `known_names`, which opens side records for this alone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from limen.core.errors import Invalid, NotFound, TamperDetected
+from limen.ledger.scribe import open_side, side_ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from limen.custody import Custody
+
+STANDS_FOR: Final = "[a person]"
+FIELDS: Final = frozenset(
+    {
+        "author", "authors", "contact", "contacts", "credits", "committer", "email", "phone", "individual", "individuals",
+        "assignee", "submitter", "signatory", "manufacturer-contact",
+    }
+)  # fmt: skip
+SHORTEST: Final = 3  # a name of fewer letters is found in everything
+_MAIL: Final = re.compile(r"[A-Za-z0-9._%+-]+@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,})")
+_WORD: Final = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Persons:
+    """The names to look for, as rows of words in small letters."""
+
+    names: frozenset[tuple[str, ...]] = frozenset()
+    _first: Mapping[str, list[tuple[str, ...]]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        first: dict[str, list[tuple[str, ...]]] = {}
+        for words in sorted(self.names):
+            first.setdefault(words[0], []).append(words)
+        object.__setattr__(self, "_first", first)  # frozen: set once, here
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> Persons:
+        """Of names as people write them. One without enough letters is not looked for."""
+        rows = (tuple(_WORD.findall(name.lower())) for name in names)
+        return cls(frozenset(words for words in rows if sum(map(len, words)) >= SHORTEST))
+
+    def named_in(self, text: str) -> str:
+        """The first mail address or known name in a text, or nothing."""
+        if "@" in text:
+            for found in _MAIL.finditer(text):
+                if not _is_version(found[1]):
+                    return found[0]
+        if not self._first:
+            return ""
+        words = _WORD.findall(text.lower())
+        if self._first.keys().isdisjoint(words):
+            return ""
+        for at, word in enumerate(words):
+            for name in self._first.get(word, ()):
+                if tuple(words[at : at + len(name)]) == name:
+                    return " ".join(name)
+        return ""
+
+    def scrubbed(self, value: Any) -> Any:
+        """The same JSON value without persons: fields that hold them left out, texts that name one replaced."""
+        if isinstance(value, dict):
+            return {key: self.scrubbed(each) for key, each in value.items() if key.lower() not in FIELDS}
+        if isinstance(value, list):
+            return [self.scrubbed(each) for each in value]
+        if isinstance(value, str) and self.named_in(value):
+            return STANDS_FOR
+        return value
+
+    def stands_in(self, value: Any) -> bool:
+        """Whether a JSON value names a person, by a field or in a text."""
+        if isinstance(value, dict):
+            return any((key.lower() in FIELDS and each) or self.stands_in(each) for key, each in value.items())
+        if isinstance(value, list):
+            return any(self.stands_in(each) for each in value)
+        return isinstance(value, str) and bool(self.named_in(value))
+
+    def texts_replaced(self, value: Any) -> Any:
+        """The same JSON value with the texts replaced that name somebody, and no field left out: of limen's own documents."""
+        seen: dict[str, str] = {}
+
+        def walked(each: Any) -> Any:
+            if isinstance(each, dict):
+                return {key: walked(inner) for key, inner in each.items()}
+            if isinstance(each, list):
+                return [walked(inner) for inner in each]
+            if isinstance(each, str):
+                if each not in seen:  # 100,000 facts hold few different texts
+                    seen[each] = STANDS_FOR if self.named_in(each) else each
+                return seen[each]
+            return each
+
+        return walked(value)
+
+
+def _is_version(domain: str) -> bool:
+    """`litellm@1.82.8.dev` names a package: an address may begin with digits, but not with two labels of them."""
+    labels = domain.split(".")
+    return len(labels) > 2 and labels[0].isdigit() and labels[1][:1].isdigit()  # noqa: PLR2004
+
+
+def known_names(custody: Custody) -> list[str]:
+    """The names and addresses of everybody in the catalog, from the side records of the entries that added them.
+
+    They are read to be looked for and go nowhere else. Who was erased has none any more. Reads the disk.
+    """
+    found: list[str] = []
+    catalog = custody.catalog
+    for holder in catalog.snapshot.holders():
+        if holder.erased_at is None:
+            found += _added(custody, holder.id)
+    found += [vendor.contact for vendor in catalog.snapshot.state.vendors.values() if vendor.contact]
+    return found
+
+
+def _added(custody: Custody, holder: str) -> list[str]:
+    try:
+        index = custody.catalog.entry_of(holder)
+        sealed = next((raw for _, name, raw in custody.ledger.sides(index, index + 1) if name == "change"), None)
+        if sealed is None:
+            return []
+        [(_, raw)] = custody.ledger.entries(index, index + 1)
+        value = open_side("change", sealed, raw, custody.catalog.key_under(side_ref(sealed))).value
+    except (NotFound, Invalid, TamperDetected):
+        return []  # erased meanwhile, or damaged: there is no name left to look for
+    return [str(value[name]) for name in ("name", "email") if value.get(name)]
