@@ -21,6 +21,7 @@ import uvicorn
 from limen import directory
 from limen.access import Access
 from limen.adoption import Adoption
+from limen.advised import Advised
 from limen.assurance.advisories.entering import Entering
 from limen.assurance.advisories.entering import Source as AdvisorySource
 from limen.assurance.advisories.inbox import SOURCE, Inbox
@@ -30,6 +31,10 @@ from limen.assurance.contract.book import Contracts
 from limen.assurance.evidence.filed import Filed
 from limen.assurance.evidence.keys import Keys
 from limen.assurance.facts.book import Facts
+from limen.assurance.match.act import Limits
+from limen.assurance.match.actions import Actions, ActionsFold
+from limen.assurance.match.ask import Asking
+from limen.assurance.match.hits import Matching
 from limen.attributing import WhoIsWho
 from limen.authority import Authority
 from limen.catalog.catalog import Catalog
@@ -38,6 +43,7 @@ from limen.config import REGION, Config, alert_secrets, storage_account, upstrea
 from limen.control import ControlSocket
 from limen.core.errors import Invalid, LimenError
 from limen.custody import GATEWAY, Custody, Quorum
+from limen.derived import Derived
 from limen.directory import secret, take_lock
 from limen.doors.log.app import LogDoor
 from limen.doors.s3.app import S3Door
@@ -70,7 +76,7 @@ from limen.store.blobs import Blobs
 from limen.store.drops import Drops
 from limen.store.upstream import Opening, Upstreams
 from limen.transport import CuttableProtocol
-from limen.verbs import advisories as advised
+from limen.verbs import advisories as feeds
 from limen.watch.observed import Observed
 from limen.watch.target import check_all
 from limen.watch.watch import Source, Watch
@@ -115,6 +121,9 @@ class Gateway:
     facts: Facts
     filed: Filed
     evidence_keys: Keys
+    matching: Matching
+    asking: Asking
+    advised: Advised
     who: WhoIsWho
     watch: Watch
     verifier: Verifier  # the log's own key
@@ -180,6 +189,12 @@ class Gateway:
         filing = Filing(custody)
         filed = Filed(data, ledger, origin=config.ledger.origin)
         advisories = Advisories(data, ledger, blobs.path, origin=config.ledger.origin)
+        boms = Boms(data, ledger, filing.read, origin=config.ledger.origin)
+        sources: dict[str, str] = {each.name: each.may for each in config.advisory_source}
+        matching = Matching(boms, advisories, sources=sources)
+        actions = Actions(Derived(data, ledger, ActionsFold(filing.read), origin=config.ledger.origin))
+        assurance = config.assurance
+        limits = Limits(assurance.cap_vendors, assurance.cap_people, assurance.cap_findings)
         issuer = DevIssuer(url=f"{config.url}/_dev/issuer", mode=config.server.mode) if config.development else None
         relying_party = RelyingParty(_issuers(config, issuer), development=config.development)
         return cls(
@@ -197,13 +212,16 @@ class Gateway:
             retention=Retention(custody, authority, config.ledger.network_days),
             observing=observing,
             filing=filing,
-            boms=Boms(data, ledger, filing.read, origin=config.ledger.origin),
+            boms=boms,
             advisories=advisories,
             entering=Entering(filing, advisories, _advisory_sources(config)),
             contracts=Contracts(data, ledger, filing.read, origin=config.ledger.origin),
             facts=Facts(data, ledger, origin=config.ledger.origin),
             filed=filed,
             evidence_keys=Keys(data, filed, filing, os.urandom),
+            matching=matching,
+            asking=Asking(boms, advisories, matching, assurance.lookback_days, sources),
+            advised=Advised(custody, authority, filing, matching=matching, advisories=advisories, actions=actions, limits=limits),
             who=who,
             watch=_watch(config, custody, observing),
             verifier=signer.verifier,
@@ -225,6 +243,7 @@ class Gateway:
         self.contracts.close()
         self.facts.close()
         self.filed.close()
+        self.advised.close()
         await self.custody.ledger.close()
         self.custody.catalog.close()
         os.close(self._lock)
@@ -302,7 +321,7 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
     control = await ControlSocket.listen(gateway, config.data / "control.sock")
-    housekeeping = asyncio.create_task(_keep_house(gateway))
+    tasks = [asyncio.create_task(_keep_house(gateway)), asyncio.create_task(_follow_advisories(gateway))]
     if config.watch.on:
         gateway.custody.watcher = gateway.watch
         gateway.watch.start()
@@ -315,11 +334,11 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
                 await beside_it.enter_async_context(beside(LogDoor(config.data / PUBLISHED), log_listener))
             await server.serve()
     finally:
-        housekeeping.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await housekeeping
         if gateway.inbox is not None:
             await asyncio.to_thread(gateway.inbox.close)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await control.close()
         await asyncio.to_thread(gateway.watch.close)  # before the ledger that it reads
         await gateway.close()
@@ -340,6 +359,16 @@ async def _keep_house(gateway: Gateway) -> None:
             await gateway.adoption.keep_digests()
         with contextlib.suppress(Exception):
             await asyncio.to_thread(gateway.standing.keep, now=gateway.custody.clock.now())
+
+
+async def _follow_advisories(gateway: Gateway) -> None:
+    """Once a second: act upon what came in, where the verb that took it in has not done so itself."""
+    while True:
+        try:
+            await gateway.advised.look()
+        except Exception:
+            log.exception("advisories can't be matched; tried again")
+        await asyncio.sleep(1)
 
 
 def _watch(config: Config, custody: Custody, observing: Observing) -> Watch:
@@ -374,7 +403,7 @@ def _inbox(gateway: Gateway) -> Inbox | None:
     loop = asyncio.get_running_loop()
 
     def enter(digest: str, signature: bytes | None) -> None:
-        taken = advised.enter(gateway, digest, source="" if signature else SOURCE, signature=signature, by="watched directory")
+        taken = feeds.enter(gateway, digest, source="" if signature else SOURCE, signature=signature, by="watched directory")
         asyncio.run_coroutine_threadsafe(taken, loop).result()
 
     inbox = Inbox(folder, put=gateway.custody.blobs.put, enter=enter, every_s=gateway.config.assurance.look_s)

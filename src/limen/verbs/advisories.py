@@ -26,7 +26,8 @@ async def enter(
 ) -> tuple[Entered, dict[str, Any]]:
     """Enter a feed whose bytes are in the blob store, and say what it held. The same bytes again change nothing."""
     entered = await gateway.entering.feed(digest, source=source, signature=signature, by=by)
-    return entered, {**_feed(entered.feed), "again": entered.again}
+    actions = await gateway.advised.look()
+    return entered, {**_feed(entered.feed), "again": entered.again, "actions": actions}
 
 
 async def feed(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:

@@ -43,6 +43,7 @@ async def add(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]
         fields["gaps"] = [f"entry {twin.entry} has the same serial number and version, and other bytes", *fields["gaps"]]
     fields |= {"vendor": vendor, "effective_us": effective, "declared": declared, "classes": classes}
     filed = await gateway.filing.enter("bom.add", fields, digest=args["digest"], length=len(raw), by=by)
+    await gateway.advised.look()
     found = await asyncio.to_thread(gateway.boms.revisions, vendor)
     return await _told(gateway, next(bom for bom in found if bom.entry == filed.entry), already=False)
 

@@ -14,7 +14,7 @@ LIMITS = Limits(vendors=3, people=40, findings=20)
 
 
 def strike(vendor: str = "quillwork", id_: str = "MAL-1", *, version: str = "1.82.8", trusted: bool = True) -> Strike:
-    return Strike(vendor, LITELLM, version, 10, id_, 20, trusted)
+    return Strike(vendor, LITELLM, version, 10, id_, 20, "restrict" if trusted else "")
 
 
 def proposed(*strikes: Strike, day: Day | None = None, policy: Policy | None = None, **more: Any) -> list[Proposal]:
@@ -52,6 +52,26 @@ def test_a_policy_of_projects_is_what_is_proposed():
     [proposal] = proposed(strike(), policy=Policy(Act.RESTRICT, read_only=False, projects=("helio",)))
 
     assert proposal.vendors == (Consequence("quillwork", Act.RESTRICT, 12, projects=("helio",)),)
+
+
+def test_a_source_that_may_only_restrict_does_not_pause_and_that_is_said():
+    [held] = proposed(strike(), policy=Policy(Act.PAUSE))
+    [paused] = proposed(strike()._replace(may="pause"), policy=Policy(Act.PAUSE))
+
+    assert held.vendors == (Consequence("quillwork", Act.RESTRICT, 12, read_only=True),)
+    assert held.why == ("quillwork is only restricted: its policy says pause, and no source that says so may pause by itself",)
+    assert (held.needs, paused.needs) == (0, 0)
+    assert paused.vendors[0].act is Act.PAUSE
+
+
+def test_people_who_approve_may_pause_whoever_said_so():
+    [proposal] = proposed(strike(trusted=False), policy=Policy(Act.PAUSE))
+
+    assert (proposal.needs, proposal.vendors[0].act) == (1, Act.PAUSE)
+
+
+def test_a_source_that_may_only_notify_is_trusted_with_no_more():
+    assert proposed(strike()._replace(may="notify"))[0].needs == 1
 
 
 def test_more_vendors_than_the_cap_wait_for_two_people():

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
+from limen.assurance.advisories.values import Stated, Window
 from limen.assurance.bom.values import DAY_US, Coverage, Presence
 from limen.assurance.match import judge as judging
 from limen.assurance.match.judge import judge
-from limen.assurance.match.values import Question, Record, Span, Statement, Verdict
+from limen.assurance.match.values import Question, Record, Verdict
 from limen.core.intervals import Intervals
 from limen.formats.osv import Advisory
 from limen.formats.purl import package_of
+from limen.formats.vex import Statement
 
 VECTORS = Path(__file__).parents[4] / "shared" / "vectors" / "osv"
 
@@ -45,8 +47,10 @@ def record(*, entry: int = 20, **more: Any) -> Record:
     return Record(entry, ADVISED, advisory(**more))
 
 
-def question(*records: Record, start: int = POISONED, end: int = GONE, now: int = NOW, spans: tuple[Span, ...] = ()) -> Question:
-    return Question(records or (record(),), start, min(end, now), now, "the widest window", spans)
+def question(
+    *records: Record, start: int = POISONED, end: int = GONE, now: int = NOW, windows: tuple[Window, ...] = ()
+) -> Question:
+    return Question(records or (record(),), start, min(end, now), now, "the widest window", windows)
 
 
 def presence(version: str, *, name: str = "litellm", start: int = RAN, end: int | None = None, **more: Any) -> Presence:
@@ -158,9 +162,9 @@ def test_upgraded_away_after_ten_minutes_is_still_yes_from_when_to_when():
 
 def test_a_component_outside_the_window_is_yes_all_the_same_and_the_dates_are_said_to_disagree():
     early = presence("1.82.8", start=POISONED - 60_000_000)
-    pypi = Span("pypi.org", "pypi", POISONED, GONE, 22, ecosystem="PyPI")
+    pypi = Window(22, "MAL-2026-2144", "pypi", "pypi.org", POISONED, GONE, ecosystem="PyPI")
 
-    answer = judge(question(spans=(pypi,)), "quillwork", [early], coverage=[covered()])
+    answer = judge(question(windows=(pypi,)), "quillwork", [early], coverage=[covered()])
 
     assert answer.verdict is Verdict.YES
     assert answer.disagreements[0].about == "pkg:pypi/litellm@1.82.8 was there before it could be had"
@@ -171,6 +175,31 @@ def test_a_hit_of_which_no_bom_says_any_more_whether_it_is_there_is_seen_only_wh
 
     assert answer.hits[0].until_us is None
     assert list(answer.hits[0].seen) == [(RAN, RAN + DAY_US)]
+
+
+# --- not installed, or not said to be
+
+
+@pytest.mark.parametrize(
+    ("scope", "verdict"),
+    [("optional", Verdict.NO), ("excluded", Verdict.CANNOT_SAY), ("external", Verdict.CANNOT_SAY), ("required", Verdict.YES)],
+)
+def test_in_a_lock_file_but_never_installed_is_no_by_the_vendors_word_and_other_scopes_are_not(scope, verdict):
+    answer = judge(question(), "quillwork", [presence("1.82.8", scope=scope)], coverage=[covered()])
+
+    assert answer.verdict is verdict
+    if scope == "optional":
+        assert "with scope optional: not installed, by the vendor's word" in answer.near[0]
+
+
+def test_a_component_without_a_package_url_that_has_the_name_is_cannot_say():
+    nameless = dataclasses.replace(presence("1.82.8"), package=None, purl="", name="LiteLLM")
+
+    answer = judge(question(), "tessel", [nameless], coverage=[covered()])
+
+    assert answer.verdict is Verdict.CANNOT_SAY
+    assert "lists LiteLLM without a package URL" in answer.why
+    assert judge(question(), "tessel", [dataclasses.replace(nameless, name="lit")], coverage=[covered()]).verdict is Verdict.NO
 
 
 # --- revisions
@@ -199,12 +228,12 @@ def test_records_of_one_finding_that_disagree_are_both_named():
 
 
 def test_sources_that_tell_different_windows_are_all_kept():
-    spans = tuple(
-        Span(source, "pypi", POISONED, us(f"2026-03-24T{end}:00Z"), n, ecosystem="PyPI")
+    windows = tuple(
+        Window(n, "MAL-2026-2144", "pypi", source, POISONED, us(f"2026-03-24T{end}:00Z"), ecosystem="PyPI")
         for n, (source, end) in enumerate([("litellm", "11:19"), ("pypi", "13:11"), ("advice", "16:00")], 22)
     )
 
-    answer = judge(question(spans=spans), "quillwork", [presence("1.82.8")], coverage=[covered()])
+    answer = judge(question(windows=windows), "quillwork", [presence("1.82.8")], coverage=[covered()])
 
     [spread] = answer.disagreements
     assert spread.about == "when it could be had from pypi"
@@ -212,13 +241,14 @@ def test_sources_that_tell_different_windows_are_all_kept():
 
 
 def test_what_the_vendor_says_of_itself_is_noted_and_clears_nothing():
-    vex = Statement(31, "not_affected", "pkg:pypi/litellm@1.82.8", "vulnerable_code_not_present")
+    said = Statement(("MAL-2026-2144",), "not_affected", ("pkg:pypi/litellm@1.82.8",), "vulnerable_code_not_present")
+    vex = Stated(31, "quillwork", NOW, said, newest=True)
 
-    answer = judge(question(), "quillwork", [presence("1.82.8")], coverage=[covered()], statements=[vex])
+    answer = judge(question(), "quillwork", [presence("1.82.8")], coverage=[covered()], stated=[vex])
 
     assert answer.verdict is Verdict.YES
     assert answer.malicious
-    assert answer.statements == (vex,)
+    assert answer.stated == (vex,)
 
 
 # --- images
@@ -226,7 +256,7 @@ def test_what_the_vendor_says_of_itself_is_noted_and_clears_nothing():
 BAD, GOOD = "sha256:" + "ba" * 32, "sha256:" + "90" * 32
 REPOSITORY = {"ecosystem": "container", "name": "ghcr.io/berriai/litellm"}
 IN_IMAGE = {"package": REPOSITORY, "versions": ["v1.82.8"], "ecosystem_specific": {"digests": [BAD]}}
-FLOATS = Span("ghcr.io", "container", POISONED, GONE, 23, ecosystem="container", image=REPOSITORY["name"], tag="main-latest")
+FLOATS = Window(23, "MAL-1", "container", "ghcr.io", POISONED, GONE, "container", REPOSITORY["name"], "main-latest")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +273,7 @@ FLOATS = Span("ghcr.io", "container", POISONED, GONE, 23, ecosystem="container",
     ids=["bad digest", "good digest", "listed tag", "pulled in the window", "ran into the window", "before it", "after it"],
 )
 def test_an_image_matches_by_digest_by_tag_and_by_when_the_tag_named_it(ran, verdict, by):
-    answer = judge(question(record(affected=[IN_IMAGE]), spans=(FLOATS,)), "quillwork", [ran], coverage=[covered()])
+    answer = judge(question(record(affected=[IN_IMAGE]), windows=(FLOATS,)), "quillwork", [ran], coverage=[covered()])
 
     assert answer.verdict is verdict
     assert [hit.by for hit in answer.hits] == ([by] if by else [])

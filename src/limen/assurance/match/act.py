@@ -46,7 +46,10 @@ class Limits:
 
 
 class Strike(NamedTuple):
-    """One component of one vendor's that an open record of a malicious package names; both by their entries."""
+    """One component of one vendor's that an open record of a malicious package names; both by their entries.
+
+    `may`: how far the sources that signed the record may go by themselves (an `Act`'s value); empty if none has.
+    """
 
     vendor: str
     package: Package
@@ -54,7 +57,12 @@ class Strike(NamedTuple):
     bom: int
     id: str
     feed: int
-    trusted: bool
+    may: str
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what it leads to may be done by itself."""
+        return self.may in {Act.RESTRICT, Act.PAUSE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +144,10 @@ def _one(
     limits: Limits,
     day: Day,
 ) -> Proposal:
-    vendors = _consequences(strikes, policy_of, people_of)
+    vendors, held_back = _consequences(strikes, policy_of, people_of)
     touched = [each for each in vendors if each.act is not Act.NOTIFY]
     trusted = all(strike.trusted for strike in strikes)
-    needs, why = 0, []
+    needs, why = 0, held_back
     if touched and not trusted:
         needs = 1
         why.append("no signed source that limen.toml allows to restrict says so: somebody has to approve it")
@@ -172,7 +180,7 @@ def _flood(
     *,
     trusted: bool,
 ) -> Proposal:
-    vendors = _consequences(strikes, policy_of, people_of)
+    vendors, _ = _consequences(strikes, policy_of, people_of)
     source = "allow-listed sources" if trusted else "sources that may not restrict"
     why = (
         f"a flood: with these {findings} findings there would be more than {limits.findings} today from {source}, "
@@ -183,22 +191,22 @@ def _flood(
 
 
 def _consequences(
-    strikes: Iterable[Strike], policy_of: Callable[[str], Policy], people_of: Callable[[str], int]
-) -> tuple[Consequence, ...]:
-    found = []
+    strikes: Sequence[Strike], policy_of: Callable[[str], Policy], people_of: Callable[[str], int]
+) -> tuple[tuple[Consequence, ...], list[str]]:
+    """What each vendor's policy says; and where that is less, because no source that says so may pause, a sentence about it."""
+    found, held_back = [], []
     for vendor in sorted({strike.vendor for strike in strikes}):
-        policy = policy_of(vendor)
-        restricts = policy.act is Act.RESTRICT
-        found.append(
-            Consequence(
-                vendor,
-                policy.act,
-                people_of(vendor),
-                read_only=restricts and policy.read_only,
-                projects=policy.projects if restricts else (),
+        policy, people = policy_of(vendor), people_of(vendor)
+        mine = [strike for strike in strikes if strike.vendor == vendor]
+        if policy.act is Act.PAUSE and all(strike.trusted for strike in mine) and not any(s.may == Act.PAUSE for s in mine):
+            held_back.append(
+                f"{vendor} is only restricted: its policy says pause, and no source that says so may pause by itself"
             )
-        )
-    return tuple(found)
+            policy = Policy(Act.RESTRICT)
+        restricts = policy.act is Act.RESTRICT
+        projects = policy.projects if restricts else ()
+        found.append(Consequence(vendor, policy.act, people, read_only=restricts and policy.read_only, projects=projects))
+    return tuple(found), held_back
 
 
 def _ids(strikes: Iterable[Strike]) -> tuple[str, ...]:

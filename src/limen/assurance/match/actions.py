@@ -63,7 +63,14 @@ class ActionsFold:
     name = "actions"
     version = 1
     schema = _SCHEMA
-    kinds = ("advisory.policy", "advisory.action", "advisory.approve", "advisory.decline", "restrict.order", "pause.order")
+    kinds: Sequence[str] = (
+        "advisory.policy",
+        "advisory.action",
+        "advisory.approve",
+        "advisory.decline",
+        "restrict.order",
+        "pause.order",
+    )
 
     def __init__(self, read: Callable[[str], bytes]) -> None:
         self._read = read

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from limen.assurance.match.values import Answer, Disagreement, Doubt, Hit, Uncovered, Verdict
 from limen.core.intervals import Intervals
-from limen.formats.purl import CONTAINER
+from limen.formats.purl import CONTAINER, package
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from limen.assurance.advisories.values import Stated, Window
     from limen.assurance.bom.values import Coverage, Presence
-    from limen.assurance.match.values import Question, Record, Span, Statement
+    from limen.assurance.match.values import Question, Record
     from limen.formats.osv import Advisory
     from limen.formats.purl import Package
 
@@ -26,6 +27,11 @@ BY_VERSION: Final = "version"
 BY_DIGEST: Final = "digest"
 BY_TAG: Final = "tag"
 DAY_US: Final = 86_400_000_000
+REQUIRED: Final = "required"
+# CycloneDX 1.7, `scope`: what is `optional` is not installed; what is `excluded` is used outside run time, by tests for one,
+# and what is `external` comes from somewhere else. That a thing was never run does not help against one that acts when installed.
+_UNINSTALLED: Final = {"optional": "not installed, by the vendor's word (in a lock file, say)"}
+_ELSEWHERE: Final = "whether it was installed anywhere, the bill of material does not say"
 
 
 def judge(
@@ -34,7 +40,7 @@ def judge(
     presences: Iterable[Presence],
     *,
     coverage: Sequence[Coverage],
-    statements: Sequence[Statement] = (),
+    stated: Sequence[Stated] = (),
 ) -> Answer:
     """The vendor's answer, from its components of the packages asked about and all of its coverage, both as known then."""
     hits: list[Hit] = []
@@ -43,7 +49,14 @@ def judge(
     listed = Intervals.of((c.start_us, c.end_us) for c in coverage)
     for presence in sorted(presences, key=lambda p: (p.start_us, p.path, p.purl)):
         records, by, why = _grounds(question, presence)
-        if records:
+        if presence.scope != REQUIRED and (records or why):
+            away = _UNINSTALLED.get(presence.scope, "")
+            sentence = f"{_place(presence)} lists {presence.purl} with scope {presence.scope}: {away or _ELSEWHERE}"
+            if away:
+                near.append(sentence)
+            else:
+                doubts.append(Doubt(presence, sentence))
+        elif records:
             until = _until(presence, question.now_us)
             seen = listed.within(presence.start_us, until)
             hits.append(Hit(presence, presence.start_us, presence.end_us, seen, by, records))
@@ -61,7 +74,7 @@ def judge(
         doubts=tuple(doubts),
         uncovered=tuple(uncovered),
         near=tuple(near),
-        statements=tuple(statements),
+        stated=tuple(stated),
         disagreements=tuple(_disagreements(question, hits)),
         boms=tuple(sorted({c.bom for c in coverage if c.start_us < question.end_us and c.end_us > question.start_us})),
         covered=_asked(question).common(_complete(coverage)),
@@ -88,7 +101,7 @@ def _verdict(
 def _grounds(question: Question, presence: Presence) -> tuple[tuple[Record, ...], str, str]:
     """The open records that name a component, by what they do; or why that can't be said; or neither."""
     if presence.package is None:
-        return (), "", ""
+        return (), "", _unnamed(question, presence)
     named: list[tuple[Record, str]] = []
     why = ""
     for record in question.records:
@@ -105,13 +118,25 @@ def _grounds(question: Question, presence: Presence) -> tuple[tuple[Record, ...]
     return (), "", why
 
 
-def _says(advisory: Advisory, package: Package, presence: Presence) -> tuple[bool | None, str]:
+def _unnamed(question: Question, presence: Presence) -> str:
+    """Why a component without a package URL can't be told from what a record names; empty if not even its name is the same."""
+    for record in question.records:
+        for each in record.advisory.affected if record.open else ():
+            if package(each.package.ecosystem, presence.name) == each.package:
+                return (
+                    f"{_place(presence)} lists {presence.name} without a package URL: "
+                    f"whether it is what {record.advisory.id} names can't be said"
+                )
+    return ""
+
+
+def _says(advisory: Advisory, named: Package, presence: Presence) -> tuple[bool | None, str]:
     """Whether one record names it. What a digest says goes before what a tag says: it can't have moved."""
     if any(not each.digests.isdisjoint(presence.digests) for each in advisory.affected):
         return True, BY_DIGEST
-    said = advisory.affects(package, presence.version)
-    if said is None and package.ecosystem == CONTAINER and (digest := _pinned(presence)):
-        return advisory.affects(package, digest), BY_DIGEST
+    said = advisory.affects(named, presence.version)
+    if said is None and named.ecosystem == CONTAINER and (digest := _pinned(presence)):
+        return advisory.affects(named, digest), BY_DIGEST
     return said, BY_VERSION
 
 
@@ -122,17 +147,17 @@ def _pinned(presence: Presence) -> str:
 
 def _by_tag(question: Question, presence: Presence, why: str) -> tuple[tuple[Record, ...], str, str]:
     """What a floating tag stood for: the bad image while a window says so, and whatever else at other times."""
-    package = presence.package
-    spans = [s for s in question.spans if package and s.image == package.name and s.tag == presence.version]
+    named = presence.package
+    spans = [s for s in question.windows if named and s.image == named.name and s.tag == presence.version]
     until = _until(presence, question.now_us)
     for each in spans:
         end = question.now_us if each.end_us is None else each.end_us
         if each.start_us <= presence.start_us < end:
             return tuple(record for record in question.records if record.open), BY_TAG, ""
         if presence.start_us < end and until > each.start_us:
-            named = span(each.start_us, each.end_us)
+            when = span(each.start_us, each.end_us)
             why = (
-                f"{presence.path} ran {each.image}:{each.tag}, a tag that named the bad image {named} ({each.source}); "
+                f"{_place(presence)} ran {each.image}:{each.tag}, a tag that named the bad image {when} ({each.source}); "
                 "no bill of material says which image it had pulled"
             )
             return (), "", why
@@ -144,14 +169,20 @@ def _unjudged(presence: Presence, record: Record) -> str:
     if presence.package and presence.package.ecosystem == CONTAINER:
         what = f"the tag {presence.version!r} and no digest"
     return (
-        f"{presence.path} lists {presence.purl or presence.package} with {what}: "
+        f"{_place(presence)} lists {presence.purl or presence.package} with {what}: "
         f"whether {record.advisory.id} names it can't be said"
     )
 
 
 def _near(question: Question, presence: Presence) -> str:
     ids = " or ".join(record.advisory.id for record in question.records)
-    return f"{presence.path}: {presence.purl} is none of what {ids} names ({span(presence.start_us, presence.end_us)})"
+    when = span(presence.start_us, presence.end_us)
+    return f"{_place(presence)}: {presence.purl or presence.name} is none of what {ids} names ({when})"
+
+
+def _place(presence: Presence) -> str:
+    """Where a component is, in words; a BOM may list it without saying."""
+    return presence.path or "its top level"
 
 
 def _until(presence: Presence, now_us: int) -> int:
@@ -198,8 +229,8 @@ def _why_unlisted(at_us: int, coverage: Sequence[Coverage]) -> str:
 
 def _disagreements(question: Question, hits: Sequence[Hit]) -> list[Disagreement]:
     found = [
-        _sources(channel, [s for s in question.spans if s.channel == channel])
-        for channel in sorted({s.channel for s in question.spans})
+        _sources(channel, [s for s in question.windows if s.channel == channel])
+        for channel in sorted({s.channel for s in question.windows})
     ]
     found.append(_published(question.records))
     for hit in hits:
@@ -207,7 +238,7 @@ def _disagreements(question: Question, hits: Sequence[Hit]) -> list[Disagreement
     return [each for each in dict.fromkeys(found) if each is not None]
 
 
-def _sources(channel: str, spans: Sequence[Span]) -> Disagreement | None:
+def _sources(channel: str, spans: Sequence[Window]) -> Disagreement | None:
     if len({(s.start_us, s.end_us) for s in spans}) < 2:  # noqa: PLR2004  one says nothing against itself
         return None
     says = tuple(f"{s.source}: {span(s.start_us, s.end_us)} (entry {s.entry})" for s in spans)
@@ -224,11 +255,7 @@ def _published(records: Sequence[Record]) -> Disagreement | None:
 def _against_spans(question: Question, hit: Hit) -> Disagreement | None:
     """A component that ran before it could be had, or came after it was gone: one of the clocks or sources is wrong."""
     p = hit.presence
-    spans = [
-        s
-        for s in question.spans
-        if p.package and s.ecosystem == p.package.ecosystem and (not s.image or s.image == p.package.name)
-    ]
+    spans = [w for w in question.windows if p.package and _is_about(w, p.package)]
     if not spans:
         return None
     start = min(s.start_us for s in spans)
@@ -243,17 +270,24 @@ def _against_spans(question: Question, hit: Hit) -> Disagreement | None:
     )
 
 
+def _is_about(window: Window, named: Package) -> bool:
+    """Whether a window says when this package could be had; a channel called after an ecosystem needs no further word."""
+    if window.image:
+        return window.image == named.name
+    return (window.ecosystem or window.channel).casefold() == named.ecosystem.casefold()
+
+
 def _against_records(question: Question, hit: Hit) -> Disagreement | None:
     """Open records of the same finding of which some name this component and some don't."""
     if hit.by == BY_TAG or hit.presence.package is None:
         return None
-    package, version = hit.presence.package, hit.presence.version
+    named, version = hit.presence.package, hit.presence.version
     silent = [
         r for r in question.records
         if r.open
         and r not in hit.records
-        and any(each.package.name == package.name for each in r.advisory.affected)
-        and r.advisory.affects(package, version) is False
+        and any(each.package.name == named.name for each in r.advisory.affected)
+        and r.advisory.affects(named, version) is False
     ]  # fmt: skip
     if not silent:
         return None
@@ -270,7 +304,7 @@ def _says_yes(hits: Sequence[Hit]) -> str:
     records = ", ".join(f"{r.advisory.id} as of entry {r.entry}" for r in first.records)
     more = f", and {len(hits) - 1} more" if len(hits) > 1 else ""
     return (
-        f"{first.presence.purl} at {first.presence.path} since {moment(first.from_us)} "
+        f"{first.presence.purl} at {_place(first.presence)} since {moment(first.from_us)} "
         f"by the bill of material of entry {first.presence.bom}, named by {records}{more}"
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from limen.core.intervals import Intervals
 
 if TYPE_CHECKING:
+    from limen.assurance.advisories.values import Stated, Window
     from limen.assurance.bom.values import Presence
     from limen.formats.osv import Advisory
 
@@ -29,34 +30,21 @@ class Verdict(StrEnum):
 class Record:
     """The newest known revision of one record of a finding: which entry brought it, when, and whether by a trusted source.
 
-    `trusted`: the feed was signed by a source that limen.toml allows to restrict. `revision` counts this record's from 1.
+    `sources` brought it; `trusted`: one of them signed it, and limen.toml allows it to restrict. `revision` counts this record's
+    from 1.
     """
 
     entry: int
     received_us: int
     advisory: Advisory
     revision: int = 1
-    source: str = ""
+    sources: tuple[str, ...] = ()
     trusted: bool = False
 
     @property
     def open(self) -> bool:
         """Whether it still stands: a withdrawn record says nothing any more."""
         return self.advisory.withdrawn_us is None
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """When something could be had in one channel, by one source. `image` and `tag`: a floating tag that named it meanwhile."""
-
-    source: str
-    channel: str
-    start_us: int
-    end_us: int | None
-    entry: int
-    ecosystem: str = ""
-    image: str = ""
-    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +60,8 @@ class Question:
     end_us: int
     now_us: int
     basis: str
-    spans: tuple[Span, ...] = ()
+    windows: tuple[Window, ...] = ()
     as_of_us: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What a vendor's VEX document (its entry) says of one of the finding's ids. Noted; it decides nothing."""
-
-    entry: int
-    status: str
-    product: str = ""
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +106,10 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One vendor's answer, with its grounds. `near` are components of the same packages that no record names, in words."""
+    """One vendor's answer, with its grounds. `near` are components of the same packages that no record names, in words.
+
+    `stated` is what the vendor's own VEX documents say of the finding: noted; it decides nothing.
+    """
 
     vendor: str
     verdict: Verdict
@@ -137,7 +118,7 @@ class Answer:
     doubts: tuple[Doubt, ...] = ()
     uncovered: tuple[Uncovered, ...] = ()
     near: tuple[str, ...] = ()
-    statements: tuple[Statement, ...] = ()
+    stated: tuple[Stated, ...] = ()
     disagreements: tuple[Disagreement, ...] = ()
     boms: tuple[int, ...] = ()
     covered: Intervals = field(default_factory=Intervals)
