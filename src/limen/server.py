@@ -31,6 +31,8 @@ from limen.assurance.contract.book import Contracts
 from limen.assurance.evidence.filed import Filed
 from limen.assurance.evidence.keys import Keys
 from limen.assurance.facts.book import Facts
+from limen.assurance.facts.components import Listed
+from limen.assurance.facts.matched import Named
 from limen.assurance.match.act import Limits
 from limen.assurance.match.actions import Actions, ActionsFold
 from limen.assurance.match.ask import Asking
@@ -216,7 +218,7 @@ class Gateway:
             advisories=advisories,
             entering=Entering(filing, advisories, _advisory_sources(config)),
             contracts=Contracts(data, ledger, filing.read, origin=config.ledger.origin),
-            facts=Facts(data, ledger, origin=config.ledger.origin),
+            facts=Facts(data, ledger, Listed(boms, advisories, Named(matching)), origin=config.ledger.origin),
             filed=filed,
             evidence_keys=Keys(data, filed, filing, os.urandom),
             matching=matching,
