@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import feeds
+from limen.assurance.advisories import feed
 from limen.core.errors import Invalid
+from limen.formats import vex
 from limen.formats.osv import Advisory, Affected
 from limen.formats.purl import Package
 from limen.formats.versions import key
@@ -48,7 +52,54 @@ RECORD = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=2500, deadline=None)
+STUMBLES = (
+    *(b"\x00", b"\xff", b'"', b"\\", b"[", b"]", b"{", b"}", b"null", b"-1", b"1e999", b"\\ud800"),
+    *(b"9" * 30, b"\x1e", b"PK\x03\x04"),
+)
+VERSIONS = ("1.0", "1.82.8", "", "latest", "1:2~3-4")
+WHOLE = [
+    json.dumps(
+        feeds.record(
+            "MAL-1",
+            feeds.affected("litellm", "1.82.7", "1.82.8"),
+            feeds.affected(
+                "x", ecosystem="npm", ranges=[{"type": "SEMVER", "events": [{"introduced": "0"}, {"fixed": "2.0.0"}]}]
+            ),
+            aliases=["PYSEC-1"],
+        )
+    ).encode(),
+    json.dumps(
+        feeds.record(
+            "D-1",
+            feeds.affected(
+                "xz",
+                ecosystem="Debian:12",
+                ranges=[{"type": "ECOSYSTEM", "events": [{"introduced": "1"}, {"last_affected": "5.6.1-1"}, {"limit": "9"}]}],
+            ),
+            withdrawn=feeds.on(0),
+        )
+    ).encode(),
+]
+STATED = [
+    json.dumps(each).encode()
+    for each in (
+        {
+            "@context": "https://openvex.dev/ns/v0.2.0",
+            "@id": "x",
+            "author": "q",
+            "timestamp": "2026-03-25T00:00:00Z",
+            "statements": [{"vulnerability": {"name": "M"}, "products": [{"@id": "pkg:pypi/x@1"}], "status": "fixed"}],
+        },
+        {
+            "bomFormat": "CycloneDX",
+            "components": [{"bom-ref": "b", "purl": "pkg:pypi/x@1"}],
+            "vulnerabilities": [{"id": "M", "affects": [{"ref": "b"}], "analysis": {"state": "resolved"}}],
+        },
+    )
+]
+
+
+@settings(max_examples=500, deadline=None)
 @given(ecosystem=st.sampled_from(ECOSYSTEMS), texts=st.lists(VERSION, min_size=3, max_size=3))
 def test_keys_never_fail_and_are_a_total_order(ecosystem, texts):
     keys = [key(ecosystem, text) for text in texts]
@@ -64,7 +115,7 @@ def test_keys_never_fail_and_are_a_total_order(ecosystem, texts):
     assert three == key.__wrapped__(ecosystem, texts[2])
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(record=RECORD, versions=st.lists(VERSION, min_size=3, max_size=3))
 def test_no_record_breaks_the_reader_or_the_question(record, versions):
     with contextlib.suppress(Invalid):
@@ -77,14 +128,14 @@ def test_no_record_breaks_the_reader_or_the_question(record, versions):
                 assert advisory.affects(affected.package, version) in {True, None} or affected.holds(version) is False
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(raw=st.binary(max_size=200))
 def test_bytes_that_are_no_record_are_refused(raw):
     with pytest.raises(Invalid):
         Advisory.read(raw)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(version=VERSION, ecosystem=st.sampled_from(ECOSYSTEMS))
 def test_a_version_without_a_place_is_never_cleared_by_a_range(version, ecosystem):
     raw = {"id": "X-1", "modified": "2026-03-24T11:15:14Z"}
@@ -92,3 +143,63 @@ def test_a_version_without_a_place_is_never_cleared_by_a_range(version, ecosyste
     affected = [{"package": {"ecosystem": ecosystem, "name": "x"}, "ranges": ranges}]
     answer = Advisory.read(json.dumps({**raw, "affected": affected}).encode()).affects(Package(ecosystem, "x"), version)
     assert answer is not False or key(ecosystem, version) is not None
+
+
+def mutated(rng, raw):
+    """Bytes with a few of them changed, cut out, doubled, or replaced by what a parser may stumble over."""
+    raw = bytearray(raw)
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        at = rng.randrange(len(raw) + 1)
+        match rng.randrange(5):
+            case 0:
+                raw[at : at + 1] = bytes([rng.randrange(256)])
+            case 1:
+                del raw[at : at + rng.randrange(9)]
+            case 2:
+                raw[at:at] = raw[at : at + rng.randrange(9)]
+            case 3:
+                raw[at : at + rng.randrange(9)] = rng.choice(STUMBLES)
+            case _:
+                raw[at:at] = rng.choice(STUMBLES)
+    return bytes(raw)
+
+
+def test_ten_thousand_mutated_records_are_records_or_refused():
+    rng = random.Random(20260324)
+    read = 0
+    for _ in range(10_000):
+        raw = mutated(rng, rng.choice(WHOLE))
+        with contextlib.suppress(Invalid):
+            advisory = Advisory.read(raw)
+            read += 1
+            for affected in advisory.affected:
+                for version in VERSIONS:
+                    assert affected.holds(version) in {True, False, None}
+    assert 500 < read < 9500  # it meets both
+
+
+def test_ten_thousand_version_texts_have_a_key_or_none():
+    rng = random.Random(2144)
+    pieces = TYPICAL.split()
+    placed = 0
+    for _ in range(10_000):
+        text = "".join(rng.choice(pieces) for _ in range(rng.randint(1, 8)))
+        for ecosystem in ECOSYSTEMS:
+            found = key.__wrapped__(ecosystem, text)
+            placed += found is not None
+            again = key.__wrapped__(ecosystem, text)
+            assert found is again is None or (found == again and hash(found) == hash(again) and not found < again)
+    assert placed > 10_000
+
+
+def test_mutated_feeds_give_pieces_and_mutated_documents_statements_or_a_refusal(tmp_path):
+    rng = random.Random(7)
+    path = tmp_path / "feed"
+    forms = [feeds.zipped({"a": WHOLE[0], "b": WHOLE[1]}), b"".join(feed.sequence(WHOLE)), b"[" + b",".join(WHOLE) + b"]"]
+    for _ in range(1000):
+        path.write_bytes(mutated(rng, rng.choice(forms)))
+        for piece in feed.pieces(path):
+            assert isinstance(piece.raw, bytes)
+    for _ in range(1000):
+        with contextlib.suppress(Invalid):
+            vex.read(mutated(rng, rng.choice(STATED)))
