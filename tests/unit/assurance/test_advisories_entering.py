@@ -230,6 +230,13 @@ def test_a_file_that_changes_or_gets_its_signature_is_entered_again(doors):
     assert doors.entered == [("one", None), ("one", b"signed"), ("another", b"signed")]
 
 
+def test_small_feeds_do_not_wait_for_large_ones(doors):
+    for name, text in [("a", "the whole database"), ("b", "one")]:
+        (doors.inbox.folder / name).write_text(text)
+    assert [doors.inbox.look(), doors.inbox.look()] == [0, 2]
+    assert [digest for digest, _ in doors.entered] == ["one", "the whole database"]
+
+
 def test_hidden_files_and_directories_are_none(doors):
     (doors.inbox.folder / ".feed.part").write_text("x")
     (doors.inbox.folder / "folder").mkdir()
@@ -263,7 +270,7 @@ def test_what_cannot_be_entered_just_now_is_tried_again(doors):
 
 
 def test_a_reader_that_does_not_wait_would_take_half_a_file(doors, monkeypatch):
-    monkeypatch.setattr(Inbox, "_found", lambda self: dict.fromkeys([p.name for p in self.folder.iterdir()], (1,)))
+    monkeypatch.setattr(Inbox, "_found", lambda self: dict.fromkeys([p.name for p in self.folder.iterdir()], (1, 1)))
     place = doors.inbox.folder / "feed"
     place.write_text("begun")
     doors.inbox.look()

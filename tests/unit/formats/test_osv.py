@@ -11,6 +11,7 @@ import pytest
 
 from limen.core.errors import Invalid
 from limen.formats import osv
+from limen.formats import versions as order
 from limen.formats.osv import Advisory, Affected, Event, Range
 from limen.formats.purl import Package, package
 
@@ -101,6 +102,14 @@ def test_what_cannot_be_placed_is_unknown_and_never_cleared():
     assert within(introduced("abc"), "abc", kind="GIT") is None
     assert read(versions=["1.0"]).affects(LITELLM, "<unknown>") is None
     assert read().affects(LITELLM, "1.0") is None  # names the package and nothing else
+
+
+def test_a_reader_that_took_what_it_cannot_read_for_the_oldest_would_clear_it(monkeypatch):
+    def guessed(rules, text):
+        return order.key(rules, text) or order.key(rules, "0")
+
+    monkeypatch.setattr(order, "certain", guessed)
+    assert within(introduced("1.0.0"), "latest") is False
 
 
 def test_a_range_that_holds_every_version_holds_what_cannot_be_placed_too():

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 SIGNATURE: Final = ".sig"
 SOURCE: Final = "watched"  # of what is not signed
 _CHUNK: Final = 1 << 20
-_Stat = tuple[int, ...]
+_SIZE: Final = 1
+_Stat = tuple[int, ...]  # i-node, size, time of change; then those of the signature
 
 log = structlog.get_logger("limen")
 
@@ -66,6 +67,7 @@ class Inbox:
         """Enter what lies there unchanged since the last look; returns how many."""
         found = self._found()
         ready = [name for name, stat in found.items() if self._seen.get(name) == stat and self._done.get(name) != stat]
+        ready.sort(key=lambda name: found[name][_SIZE])  # what is urgent is small, and shall not wait for a whole database
         self._seen = found
         for name in {*self._done, *self.refused} - set(found):
             self._done.pop(name, None)
