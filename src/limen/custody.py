@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("limen")
 COUNTED_S: Final = 60
+WITNESSED_S: Final = 600
 
 CONTENT_TYPES: Final[dict[Media, str]] = {
     "jsonl": "application/x-ndjson",
@@ -99,6 +100,7 @@ class Custody:
     _unresolved: int = 0
     _unwitnessed: int = 0
     _counted_at: int = 0
+    _witnessed_at: int = 0
     _open: dict[int, None] = field(default_factory=dict)  # intents whose outcome is not written yet, oldest first
 
     def __post_init__(self) -> None:
@@ -376,6 +378,17 @@ class Custody:
         self._unresolved = self._unwitnessed = 0
         written = [self.scribe.write(kind, {"count": count}, None) for kind, count in counts.items() if count]
         await self.ledger.append_all(written)
+
+    async def write_witnessed(self) -> None:
+        """Write when the witnesses' quorum last cosigned, and the longest time without it; every ten minutes in which it did."""
+        now = self.clock.now()
+        self._witnessed_at = self._witnessed_at or now
+        if now < self._witnessed_at + WITNESSED_S or (stretch := self.ledger.witnessed_stretch()) is None:
+            return
+        self._witnessed_at = now
+        since, last, longest = (int(part * 1_000_000) for part in stretch[1:])
+        fields = {"size": stretch.size, "since_us": since, "ago_us": last, "gap_us": longest}
+        await self.ledger.append(*self.scribe.write("log.witnessed", fields, None))
 
     async def settle(self, index: int, session: Session, *, end: str, sent: int, digest: str) -> Receipt:
         """Write how an upload ended, durably: the digest of what was taken is the writer's proof that it arrived."""

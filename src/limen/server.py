@@ -349,14 +349,15 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
 async def _keep_house(gateway: Gateway) -> None:
     """Once a second: log orders that the ledger could not take, and count credentials that proved nobody.
 
-    Besides: add up the log for the next start, finish an erasure that somebody's reading has held up, write down digests that
-    were taken of adopted objects, and once a day drop what is past its time.
+    Besides: record that the witnesses cosign, add up the log for the next start, finish an erasure that somebody's reading has
+    held up, write down digests that were taken of adopted objects, and once a day drop what is past its time.
     """
     while True:
         await asyncio.sleep(1)
         with contextlib.suppress(Exception):
             await gateway.authority.log_unlogged()
             await gateway.custody.write_counts()
+            await gateway.custody.write_witnessed()
             await gateway.retention.keep()
             await gateway.adoption.keep_digests()
         with contextlib.suppress(Exception):

@@ -13,6 +13,7 @@ from limen.core.errors import Conflict, Denied, LedgerUnavailable, NotFound, Pau
 from limen.core.events import decode
 from limen.core.types import Action, Span
 from limen.custody import Quorum
+from limen.ledger.witnesses.watched import Stretch
 from limen.server import Gateway
 
 KEY = "orchid-sft-v3/sft.jsonl"
@@ -365,6 +366,25 @@ def test_where_it_is_configured_so_an_access_goes_ahead_unwitnessed_and_is_count
         await gateway.access.list(session, prefix="", client=DESK)
         await gateway.custody.write_counts()
         assert newest(gateway, "access.unwitnessed")["count"] == 2
+
+    in_gateway(body)
+
+
+def test_how_the_witnesses_cosign_is_recorded_every_ten_minutes(in_gateway):
+    async def body(gateway):
+        custody = gateway.custody
+        stretches = [Stretch(7, 60.0, 2.5, 30.0), Stretch(8, 70.0, 1.0, 40.0)]
+        custody.ledger.witnessed_stretch = lambda: stretches.pop(0) if stretches else None
+        began = custody.clock.now()
+        size = custody.ledger.head().size
+        for passed in (0, 599, 600, 601, 1199, 1201, 1900):
+            custody.clock.now = lambda passed=passed: began + passed
+            await custody.write_witnessed()
+        told = [decode(raw) for _, raw in custody.ledger.entries(size)]
+        assert [(e["kind"], e["size"], e["since_us"], e["ago_us"], e["gap_us"]) for e in told] == [
+            ("log.witnessed", 7, 60_000_000, 2_500_000, 30_000_000),
+            ("log.witnessed", 8, 70_000_000, 1_000_000, 40_000_000),
+        ]
 
     in_gateway(body)
 

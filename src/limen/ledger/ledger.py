@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from limen.ledger.rollback.guard import Guard
     from limen.ledger.rollback.receipts import Held
     from limen.ledger.store import Head, Store
-    from limen.ledger.witnesses.watched import State
+    from limen.ledger.witnesses.watched import State, Stretch
 
 PUBLISHED = "log"
 FLUSH_S = 60.0
@@ -295,6 +295,10 @@ class Ledger:
     def published(self) -> list[Progress]:
         """How far each place has come in which the log is published, the data directory's own first; then its notes."""
         return [*self._publisher.progress(), *self._guard.progress()]
+
+    def witnessed_stretch(self) -> Stretch | None:
+        """How the witnesses' quorum cosigned since the last time that this was asked; None if it did not."""
+        return self._cosigning.stretch()
 
     def witnesses(self) -> State:
         """What is known of the witnesses, and whether their quorum stands."""

@@ -8,12 +8,14 @@ import shutil
 from collections import defaultdict
 from datetime import UTC, datetime
 
-import factlogs
 import pytest
-from factlogs import DAY, HOUR, MONDAY, ORIGIN, VENDORS, Paper, Story
 
+import factlogs
+from factlogs import DAY, HOUR, MONDAY, ORIGIN, VENDORS, Paper, Story
+from limen import derived
 from limen.assurance.facts import known
 from limen.assurance.facts.book import Facts
+from limen.assurance.facts.fold import FactsFold
 from limen.core.events import canonical, decode
 
 SEEDS = range(8)
@@ -250,3 +252,35 @@ def test_a_missing_entry_leaves_its_days_without_facts(tmp_path):
     assert by_day(doc, "log_complete")[day][0][0] is False
     assert day not in by_day(doc, "named_share")
     assert any(row["measure"] == "named_share" and "missing" in row["why"] for row in doc["unknown"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_crash_while_catching_up_costs_nothing(tmp_path, monkeypatch, seed):
+    """The catching-up dies in every batch, each time at another entry, and goes on from the end of the batch before."""
+    monkeypatch.setattr(derived, "BATCH", 16)
+    paper, draw = Story(seed).paper, random.Random(seed)
+    as_of = decode(paper.raws[-1])["at"] + HOUR
+    whole = [canonical(document(tmp_path, paper, vendor, as_of)) for vendor in VENDORS]
+    (tmp_path / "dies").mkdir()
+    add, dead = FactsFold.add, set()
+
+    def dies(fold, connection, index, entry):
+        add(fold, connection, index, entry)
+        if index // 16 not in dead and draw.random() < 0.3:
+            dead.add(index // 16)
+            raise OSError("no space left")
+
+    monkeypatch.setattr(FactsFold, "add", dies)
+    same = Facts(tmp_path / "dies", paper, origin=ORIGIN)
+    while True:
+        facts = same if draw.random() < 0.5 else Facts(tmp_path / "dies", paper, origin=ORIGIN)  # the process lives on, or not
+        try:
+            facts.catch_up()
+            break
+        except OSError:
+            if facts is not same:
+                facts.close()
+    assert len(dead) > 5
+    assert [canonical(facts.document(vendor, as_of)) for vendor in VENDORS] == whole
+    facts.close()
+    same.close()

@@ -199,11 +199,17 @@ def test_a_project_of_which_nothing_was_served_has_nothing_to_return(told):
 
 
 def test_the_witness_gap_is_what_was_recorded_and_grows_while_nothing_is(told):
-    told.add("log.witnessed", DAY + HOUR, size=3, ago_us=10 * US, gap_us=70 * US)
-    told.add("log.witnessed", DAY + 2 * HOUR, size=4, ago_us=10 * US, gap_us=2 * HOUR)
-    gaps = told.samples("witness_gap_us", 3 * DAY)
-    assert 0 not in gaps  # nothing was recorded by then
-    assert (gaps[1], gaps[2]) == ([22 * HOUR + 10 * US], [46 * HOUR + 10 * US])
+    told.add("log.witnessed", DAY + HOUR, size=3, since_us=HOUR - US, ago_us=10 * US, gap_us=70 * US)
+    told.add("log.witnessed", DAY + 2 * HOUR, size=4, since_us=HOUR + 10 * US, ago_us=20 * US, gap_us=HOUR // 2)
+    assert told.samples("witness_gap_us", DAY + 3 * HOUR) == {1: [HOUR + 20 * US]}
+    assert told.samples("witness_gap_us", DAY + 2 * HOUR + 40 * US) == {1: [HOUR // 2]}
+    assert told.samples("witness_gap_us", 3 * DAY) == {1: [22 * HOUR + 20 * US], 2: [46 * HOUR + 20 * US]}
+
+
+def test_between_two_lives_of_the_gateway_nobody_cosigned(told):
+    told.add("log.witnessed", HOUR, size=3, since_us=HOUR, ago_us=0, gap_us=70 * US)
+    told.add("log.witnessed", 9 * HOUR, size=4, since_us=HOUR, ago_us=0, gap_us=60 * US)
+    assert told.samples("witness_gap_us", 10 * HOUR) == {0: [7 * HOUR]}
 
 
 def test_a_log_without_witnesses_has_no_gap_but_nobody_can_say(told):

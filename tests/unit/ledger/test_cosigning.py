@@ -23,6 +23,7 @@ from limen.formats.cosignature import ED25519_COSIGNATURE, MLDSA44_COSIGNATURE, 
 from limen.formats.tlogpolicy import Policy
 from limen.ledger.ledger import Ledger
 from limen.ledger.witnesses import cosigning
+from limen.ledger.witnesses.watched import Stood, Stretch
 from limen.ledger.witnesses.witness import Witness
 from limen.listening import address, bound
 from serving import Served
@@ -143,6 +144,32 @@ def test_what_is_published_satisfies_the_policy(scene):
             assert all(abs(w.at - time.time()) < 60 for w in state.witnesses)
 
     asyncio.run(life())
+
+
+def test_how_the_quorum_cosigned_is_told_once(scene):
+    scene.witness("one")
+
+    async def life():
+        async with scene.open() as ledger:
+            assert ledger.witnessed_stretch() is None
+            await ledger.witnessed(await append(ledger, 3))
+            stretch = ledger.witnessed_stretch()
+            assert stretch.size >= 3
+            assert stretch.since_s >= stretch.last_s >= 0
+            assert ledger.witnessed_stretch() is None  # no news
+
+    asyncio.run(life())
+
+
+def test_a_stretch_begins_where_the_last_one_ended():
+    stood = Stood()
+    assert stood.take(0.0) is None
+    for at in (10.0, 70.0, 190.0):
+        stood.note(5, at)
+    assert stood.take(200.0) == Stretch(5, 190.0, 10.0, 120.0)
+    assert stood.take(300.0) is None
+    stood.note(6, 400.0)
+    assert stood.take(400.0) == Stretch(6, 210.0, 0.0, 210.0)
 
 
 def test_one_life_goes_on_where_the_last_one_stopped(scene):

@@ -133,21 +133,32 @@ def _unknown_outcomes(known: Known) -> dict[int, list[int]]:
 def witness_gap(known: Known, span: Span, doubt: dict[int, str]) -> Series:
     """The longest time of the day without a cosigned checkpoint, from what the gateway recorded of its witnesses.
 
-    Unknown before the first such record: a log without witnesses has none. After the newest record the gap grows.
+    Unknown before the first such record: a log without witnesses has none. Between the last cosignature of one record and the
+    first of the next (a restart, say) there was none that anybody knows of; after the newest record the gap grows.
     """
-    told, since = [], 0
-    for one in known.of("log.witnessed"):
-        told.append((since, one))
-        since = one.at_us
+    told = known.of("log.witnessed")
+    gaps: list[tuple[int, int, int, int]] = []  # from, to, how long, entry
+    cosigned_us: int | None = None
+    for one in told:
+        begins_us, ends_us = one.at_us - one.fields["since_us"], one.at_us - one.fields["ago_us"]
+        gaps.append((begins_us, ends_us, one.fields["gap_us"], one.entry))
+        if cosigned_us is not None and begins_us > cosigned_us:
+            gaps.append((cosigned_us, begins_us, begins_us - cosigned_us, one.entry))
+        cosigned_us = ends_us
+    if told and cosigned_us is not None:
+        gaps.append((cosigned_us, span.to_us, span.to_us - cosigned_us, told[-1].entry))
+    first_us = gaps[0][0] if gaps else span.to_us
 
     def stood(day: Day) -> list[Sample] | str:
-        if not told or told[0][1].at_us >= day.end_us:
+        if first_us >= day.end_us:
             return "no cosignature by the witnesses' quorum was recorded by then"
-        gaps = [(one.fields["gap_us"], one) for since, one in told if since < day.end_us and one.at_us >= day.start_us]
-        _, newest = told[-1]
-        if newest.at_us < day.end_us:
-            gaps.append((day.end_us - newest.at_us + newest.fields["ago_us"], newest))
-        gap, worst = max(gaps, key=lambda found: (found[0], -found[1].entry))
-        return [Sample(gap, day.start_us, (worst.entry,))]
+        # A gap that goes on past the day is counted up to its end: more of it belongs to the next one.
+        longest = [(min(gap, day.end_us - from_us), -entry) for from_us, to_us, gap, entry in gaps if _meets(from_us, to_us, day)]
+        gap, entry = max(longest)
+        return [Sample(max(gap, 0), day.start_us, (-entry,))]
 
     return states("witness_gap_us", span, stood, doubt)
+
+
+def _meets(from_us: int, to_us: int, day: Day) -> bool:
+    return from_us < day.end_us and to_us >= day.start_us

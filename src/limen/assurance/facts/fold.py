@@ -96,8 +96,13 @@ class FactsFold:
 
     def _pass(self, connection: sqlite3.Connection, index: int, minute: int, at_us: int) -> None:
         """Note where a minute begins, and that nothing is missing before this entry."""
-        if connection is not self._of:
+        before = self._last
+        if connection is not self._of or index != before[0] + 1:
+            # Another file, a batch that was rolled back, or really a hole; then what this batch has read counts too.
+            same = connection is self._of
             self._remember(connection)
+            if same and index > before[0] > self._last[0]:
+                self._last = before
         last, last_minute = self._last
         if index != last + 1:
             why = f"entries {last + 1} to {index - 1} are missing"
@@ -110,7 +115,7 @@ class FactsFold:
         self._last = (index, minute)
 
     def _remember(self, connection: sqlite3.Connection) -> None:
-        """Begin with another file, or with the same one after it was opened again."""
+        """Begin where the file is: what was kept here may be another file's, or of a batch that was rolled back."""
         self._of = connection
         self._sessions.clear()
         self._tier_1.clear()

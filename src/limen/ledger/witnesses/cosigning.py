@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from limen.core.errors import Invalid, LedgerUnavailable, LimenError, TamperDetected
 from limen.formats import note
 from limen.ledger.witnesses.asking import Asked, Trouble
-from limen.ledger.witnesses.watched import WHO_FAILS, Standing, State
+from limen.ledger.witnesses.watched import WHO_FAILS, Standing, State, Stood
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from limen.formats.tlogpolicy import Policy
     from limen.ledger.store import Head
     from limen.ledger.witnesses.asking import Durable, RangeHash
+    from limen.ledger.witnesses.watched import Stretch
 
 HEARTBEAT_S: Final = 60.0
 PATIENCE: Final = 2  # rounds without a quorum, after which nobody is left waiting for the next
@@ -81,6 +82,7 @@ class Cosigning:
         self._lines: dict[str, Signature] = {}  # what the round has brought, by the policy's names
         self._done = -1  # the largest size that the quorum has cosigned
         self._stands = False
+        self._stood = Stood()
         self._failed = 0  # rounds without a quorum, since the last that had one
         self._waiting: list[tuple[int, Future[None]]] = []
         self._last = 0.0  # when the newest round began, by the monotonic clock
@@ -169,6 +171,11 @@ class Cosigning:
                 published=self._newest.size if self._newest else None,
                 witnesses=(*known, *self._without_url),
             )
+
+    def stretch(self) -> Stretch | None:
+        """How the quorum cosigned since the last time that this was asked; None if it did not."""
+        with self._change:
+            return self._stood.take(time.monotonic())
 
     def close(self, *, timeout_s: float) -> None:
         """End the threads; one that waits for a witness is left to its timeout."""
@@ -286,6 +293,7 @@ class Cosigning:
     def _reach(self, size: int) -> None:
         with self._change:
             self._stands = True
+            self._stood.note(size, time.monotonic())
             self._done = max(self._done, size)
             reached = [future for wanted, future in self._waiting if wanted <= size]
             self._waiting = [(wanted, future) for wanted, future in self._waiting if wanted > size]
