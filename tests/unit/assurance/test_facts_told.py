@@ -323,6 +323,23 @@ def test_a_malicious_component_dwells_until_it_goes(tmp_path):
     assert told.samples("malicious_dwell_us", 5 * DAY) == {0: [], 1: [23 * HOUR], 2: [47 * HOUR], 3: [2 * DAY], 4: []}
 
 
+@pytest.mark.parametrize(
+    ("incident", "known"),
+    [
+        (None, [0, 3]),
+        ({"known_us": MONDAY + 2 * DAY, "of": []}, [0, 1, 2, 3]),
+        ({"known_us": MONDAY, "of": [4]}, [0, 1, 2, 3]),
+        ({"known_us": MONDAY, "of": []}, [0, 3]),  # an older incident says nothing of it
+    ],
+)
+def test_without_an_incident_for_what_was_there_nobody_can_say_whether_notice_was_given(tmp_path, incident, known):
+    bad = Malicious("pkg:pypi/litellm@1.82.8", MONDAY + DAY, MONDAY + 3 * DAY, (3, 4))
+    told = Told(tmp_path, Running(malicious=(bad,)))
+    if incident:
+        told.add("notice.add", notice="incident", incident="INC", digest="", **incident)
+    assert sorted(told.samples("notice_latency_us", 4 * DAY)) == known
+
+
 def test_no_feed_speaks_for_more_than_seven_days_after_it(tmp_path):
     told = Told(tmp_path, Running(covered=ALWAYS, fed=(MONDAY,)))
     assert sorted(told.samples("malicious_open", 9 * DAY)) == list(range(7))

@@ -52,7 +52,8 @@ _KINDS: Final = {
 # Entries that are named by themselves, documents or not: what was decided and told about the vendor.
 _TOLD: Final = (
     "contract.set", "waiver.add", "waiver.end", "gate.run", "bom.add", "vex.add", "fact.add", "fact.dispute", "fact.settle",
-    "notice.add", "rotation.add", "audit.commit", "audit.draw", "audit.result", "vendor.gate", "vendor.admit",
+    "notice.add", "rotation.add", "static.add", "static.end", "static.list",
+    "audit.commit", "audit.draw", "audit.result", "vendor.gate", "vendor.admit",
 )  # fmt: skip
 _ORDERS: Final = ("pause.order", "pause.measured", "pause.lift", "restrict.order", "restrict.lift", "advisory.action")
 MOST_PROOFS: Final = 500

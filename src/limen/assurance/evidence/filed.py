@@ -27,7 +27,7 @@ class FiledFold:
     """The rows."""
 
     name = "evidence"
-    version = 1
+    version = 2
     schema = """
         CREATE TABLE filed (
             entry INTEGER PRIMARY KEY, kind TEXT NOT NULL, vendor TEXT NOT NULL, at_us INTEGER NOT NULL, fields TEXT NOT NULL
@@ -48,6 +48,7 @@ class FiledFold:
         "fact.",
         "notice.add",
         "rotation.add",
+        "static.",
         "restrict.",
         "pause.",
         "vendor.",

@@ -79,7 +79,7 @@ def series_of(known: Known, components: Running, span: Span) -> dict[str, Series
         keys.rotation_age(known, held, span, doubt),
         keys.rotation_after_incident(known, held, span, doubt),
         told.deprovision(known, span, doubt),
-        told.notice_latency(known, span, doubt),
+        told.notice_latency(known, components, span, doubt),
         told.audit_passed(known, span, doubt),
         holding.tier1_held_share(known, span, doubt),
         holding.returned(known, span, doubt),

@@ -51,6 +51,10 @@ class Malicious(NamedTuple):
     entries: tuple[int, ...]
     certain: bool = True
 
+    def meets(self, start_us: int, end_us: int) -> bool:
+        """Whether it was there at some time of an interval."""
+        return self.start_us < end_us and (self.end_us is None or self.end_us > start_us)
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -123,7 +127,7 @@ def _hits(
             return why
         if Intervals.of([(day.start_us, day.end_us)]).minus(fed):
             return "no feed of advisories was received since, or within seven days before"
-        there = [one for one in running.malicious if one.start_us < day.end_us and _end(one, span.to_us) > day.start_us]
+        there = [one for one in running.malicious if one.meets(day.start_us, day.end_us)]
         if doubts := [one.name for one in there if not one.certain]:
             return f"it can't be said whether {min(doubts)} is malicious"
         return told(day, sorted(there, key=lambda one: (one.start_us, one.name, one.entries)))

@@ -9,6 +9,7 @@ from limen.core.types import Grade
 
 if TYPE_CHECKING:
     from limen.assurance.facts.known import Known, Told
+    from limen.assurance.facts.running import Malicious, Running
 
 
 def deprovision(known: Known, span: Span, doubt: dict[int, str]) -> Series:
@@ -40,8 +41,11 @@ def _access_end(known: Known, person: str, left_us: int) -> tuple[int | None, in
     return before[-1]
 
 
-def notice_latency(known: Known, span: Span, doubt: dict[int, str]) -> Series:
-    """From each incident becoming known, to the lab or to the vendor, to the vendor's notice of it."""
+def notice_latency(known: Known, running: Running, span: Span, doubt: dict[int, str]) -> Series:
+    """From each incident becoming known, to the lab or to the vendor, to the vendor's notice of it.
+
+    While a malicious component was there of which no incident was ever entered, nobody can say whether there was notice.
+    """
     notices = known.of("notice.add")
     told: dict[str, Told] = {}
     for one in notices:
@@ -50,9 +54,12 @@ def notice_latency(known: Known, span: Span, doubt: dict[int, str]) -> Series:
             if earlier is None or one.fields["told_us"] < earlier.fields["told_us"]:
                 told[one.fields["incident"]] = one
     incidents = [one for one in notices if one.fields["notice"] == "incident"]
+    untold = [one for one in running.malicious if one.certain and not _entered(one, incidents)]
 
-    def stood(day: Day) -> list[Sample]:
+    def stood(day: Day) -> list[Sample] | str:
         found = []
+        if silent := next((one.name for one in untold if one.meets(day.start_us, day.end_us)), None):
+            return f"{silent} was there, and no incident was entered for it"
         for one in incidents:
             known_us, name = one.fields["known_us"], one.fields["incident"]
             answer = told.get(name)
@@ -69,6 +76,14 @@ def notice_latency(known: Known, span: Span, doubt: dict[int, str]) -> Series:
         return found
 
     return states("notice_latency_us", span, stood, doubt)
+
+
+def _entered(one: Malicious, incidents: list[Told]) -> bool:
+    """Whether an incident speaks of a component: an entry shows it, or it became known after the component came."""
+    return any(
+        incident.fields["known_us"] >= one.start_us or not set(one.entries).isdisjoint(incident.fields.get("of") or ())
+        for incident in incidents
+    )
 
 
 def _knowing(one: Told) -> Grade:
