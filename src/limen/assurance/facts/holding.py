@@ -89,9 +89,9 @@ def _run(known: Known, project: str) -> tuple[str, int, int, Told | None] | None
     ended = _ended(known, project)
     if ended is None:
         return None
-    begun_us, entry = ended
-    # What was served after a return is not returned by it.
-    last_us = max(at_us for at_us, _ in known.served[project])
+    # What was served after the end begins to be held then; what was served after a return is not returned by it.
+    last_us, last = max(known.served[project])
+    begun_us, entry = max(ended, (last_us, last))
     shown = [
         one
         for one in known.of("notice.add")
