@@ -11,7 +11,7 @@ from limen.assurance.bom.judge import judge
 from limen.core.events import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 KINDS = ("pypi", "npm", "cargo", "golang", "deb")
@@ -31,23 +31,57 @@ def component(name: str, version: str = "1.0.0", kind: str = "pypi", **more: Any
 
 
 def rich(name: str, version: str, kind: str) -> dict[str, Any]:
-    """A component with what generators write besides: hashes, licences, references, properties, evidence."""
+    """A component with all that generators write: as cdxgen does for what a manifest names, as Syft for what is installed."""
+    return _named(name, version, kind) if kind in {"npm", "cargo", "golang"} else _installed(name, version, kind)
+
+
+def _named(name: str, version: str, kind: str) -> dict[str, Any]:
+    method = {"technique": "manifest-analysis", "confidence": 1, "value": f"/app/{name}/lock"}
     return component(
         name,
         version,
         kind,
-        supplier={"name": "Org", "url": ["https://example.org"]},
-        hashes=[
-            {"alg": "SHA-256", "content": hashlib.sha256(name.encode()).hexdigest()},
-            {"alg": "SHA-512", "content": hashlib.sha512(name.encode()).hexdigest()},
-        ],
-        licenses=[{"license": {"id": "Apache-2.0"}}],
+        author="Somebody",
+        description=f"What {name} does, in a sentence or two, as its registry has it.",
+        scope="required",
+        hashes=[{"alg": "SHA-512", "content": hashlib.sha512(name.encode()).hexdigest()}],
+        licenses=[{"license": {"id": "MIT", "url": "https://opensource.org/licenses/MIT"}}],
         externalReferences=[
-            {"type": "website", "url": f"https://example.org/{name}"},
-            {"type": "vcs", "url": f"https://git.example.org/{name}"},
+            {"type": kind_, "url": f"https://{kind_}.example/{name}"}
+            for kind_ in ("website", "vcs", "issue-tracker", "distribution")
         ],
-        properties=[{"name": "a:b", "value": "c"}, {"name": "layer", "value": "sha256:" + "0" * 64}],
-        evidence={"occurrences": [{"location": f"/srv/app/lib/{name}/METADATA"}]},
+        properties=[
+            {"name": f"cdx:{key}", "value": f"{name}/{key}"}
+            for key in ("SrcFile", "resolved", "registry", "engine", "development")
+        ],
+        evidence={
+            "identity": [{"field": "purl", "confidence": 1, "methods": [method]}],
+            "occurrences": [{"location": f"/app/src/{name}.js", "line": 7}],
+        },
+    )
+
+
+def _installed(name: str, version: str, kind: str) -> dict[str, Any]:
+    cpes = [f"cpe:2.3:a:{who}:{name}:{version}:*:*:*:*:*:*:*" for who in (name, f"{name}_project", "python", f"python-{name}")]
+    return component(
+        name,
+        version,
+        kind,
+        publisher="Somebody",
+        cpe=cpes[0],
+        hashes=[{"alg": "SHA-256", "content": hashlib.sha256(name.encode()).hexdigest()}],
+        licenses=[{"license": {"id": "Apache-2.0"}}],
+        externalReferences=[{"type": "website", "url": f"https://example.org/{name}"}],
+        properties=[
+            {"name": "syft:package:foundBy", "value": f"{kind}-installed-cataloger"},
+            {"name": "syft:package:language", "value": "python"},
+            {"name": "syft:package:type", "value": kind},
+            {"name": "syft:package:metadataType", "value": f"{kind}-package"},
+            *({"name": "syft:cpe23", "value": cpe} for cpe in cpes[1:]),
+            {"name": "syft:location:0:layerID", "value": "sha256:" + "0" * 64},
+            {"name": "syft:location:0:path", "value": f"/usr/lib/{name}/METADATA"},
+        ],
+        evidence={"occurrences": [{"location": f"/usr/lib/{name}/METADATA"}]},
     )
 
 
@@ -68,9 +102,9 @@ def bom(components: Iterable[dict[str, Any]], timestamp: str | None = "2026-03-2
     }
 
 
-def large(count: int, *, seed: str = "a", first: int = 0) -> dict[str, Any]:
-    """A BOM of so many rich components of five ecosystems, with the graph of what depends on what."""
-    components = [rich(f"package-{seed}-{i}", f"1.{i}.0", KINDS[i % 5]) for i in range(first, first + count)]
+def large(count: int, *, seed: str = "a", make: Callable[[str, str, str], dict[str, Any]] = rich) -> dict[str, Any]:
+    """A BOM of so many components of five ecosystems, with the graph of what depends on what."""
+    components = [make(f"package-{seed}-{i}", f"1.{i}.0", KINDS[i % 5]) for i in range(count)]
     refs = [each["bom-ref"] for each in components]
     graph = [{"ref": ref, "dependsOn": refs[max(0, i - 3) : i]} for i, ref in enumerate(refs)]
     return bom(components, dependencies=[{"ref": "platform", "dependsOn": refs}, *graph])

@@ -148,7 +148,7 @@ def test_none_of_ten_thousand_mangled_boms_stops_anything(tmp_path):
 
 
 def test_that_check_sees_a_reader_that_trusts_types(tmp_path, monkeypatch):
-    monkeypatch.setattr(cyclonedx, "_list", lambda value: value or [])
+    monkeypatch.setattr(cyclonedx, "_dict", lambda value: value or {})
     with pytest.raises((TypeError, AttributeError)) as error:
         run(300, tmp_path)
     assert not isinstance(error.value, LimenError)

@@ -32,11 +32,14 @@ VERSIONS: Final = ("1.2", "1.3", "1.4", "1.5", "1.6", "1.7")
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_DEPTH: Final = 64
 MAX_COMPONENTS: Final = 200_000
+MAX_VALUES: Final = 4_000_000  # objects and lists: each takes some hundred bytes of memory, and two of the text
 REQUIRED: Final = "required"
 WITHIN: Final = " > "  # between a component and the one around it
-_ALGORITHMS: Final = {"SHA-1": "sha1", "SHA-256": "sha256", "SHA-384": "sha384", "SHA-512": "sha512"}
-_HEX: Final = re.compile(r"[0-9a-fA-F]{40,128}\Z")
+_ALGORITHMS: Final = {"SHA-1": (40, "sha1"), "SHA-256": (64, "sha256"), "SHA-384": (96, "sha384"), "SHA-512": (128, "sha512")}
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_NO_MARKS: Final = bytes(set(range(256)) - set(b'{}[]":'))
+_ALIKE: Final = bytes.maketrans(b"{}", b"[]")
+_STRING: Final = re.compile(rb'"[^"]*"')
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
 
@@ -124,13 +127,13 @@ def parse(raw: bytes) -> dict[str, Any]:
     if len(raw) > MAX_BYTES:
         raise Invalid("BOM", f"has {len(raw)} bytes, more than {MAX_BYTES}; split it")
     text = _text_of(raw)
+    members = _check_nesting(raw)
     try:
-        document = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        document = _loaded(text, members)
     except RecursionError as e:
         raise Invalid("BOM", f"is nested deeper than {MAX_DEPTH} levels") from e
     except ValueError as e:
         raise Invalid("BOM", f"is not JSON: {e}") from e
-    _check_depth(document)
     if _SURROGATE.search(text):
         _check_unicode(document)
     if not isinstance(document, dict):
@@ -197,32 +200,56 @@ def _text_of(raw: bytes) -> str:
         raise Invalid("BOM", f"is not UTF-8 at byte {e.start}, so no JSON") from e
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        # One reader takes the first, another the last: such a BOM says two things at once.
-        name = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise ValueError(f"an object has the name {name[:60]!r} twice")
-    return found
+def _loaded(text: str, members: int) -> Any:
+    """The value of JSON text that has so many members in all its objects; ValueError if some object has a name twice."""
+    found = 0
+
+    def count(made: dict[str, Any]) -> dict[str, Any]:
+        nonlocal found
+        found += len(made)
+        return made
+
+    document = json.loads(text, object_hook=count, parse_constant=_constant)
+    if found != members:
+        json.loads(text, object_pairs_hook=_object)  # says which name it is
+        raise ValueError(f"there are {members} members in the text, and {found} in what was read from it")
+    return document
+
+
+def _object(pairs: list[tuple[str, Any]]) -> None:
+    # One reader takes the first, another the last: such a BOM says two things at once.
+    twice = next((name for name, count in Counter(name for name, _ in pairs).items() if count > 1), None)
+    if twice is not None:
+        raise ValueError(f"an object has the name {twice[:60]!r} twice")
 
 
 def _constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _check_depth(document: object) -> None:
-    level, depth = [document], 0
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH + 1:
-            raise Invalid("BOM", f"is nested deeper than {MAX_DEPTH} levels")
-        level = [
-            value
-            for each in level
-            if isinstance(each, (dict, list))
-            for value in (each.values() if isinstance(each, dict) else each)
-            if isinstance(value, (dict, list))
-        ]
+def _check_nesting(raw: bytes) -> int:
+    """Refuse what is nested too deeply, or has too many parts, by its brackets alone, before anything is made of it.
+
+    Returns how many members its objects have, which is how many colons it has outside strings.
+
+    Strings go first, as pairs of quotes with nothing between them but brackets; then one level of brackets at a time. For
+    text that is no JSON any answer will do, since it is refused after.
+    """
+    if b"\\" in raw:
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    marks = raw.translate(_ALIKE, _NO_MARKS).replace(b'""', b"")
+    if b'"' in marks:
+        marks = _STRING.sub(b"", marks)
+    members = marks.count(b":")
+    marks = marks.translate(None, b":")
+    if marks.count(b"[") > MAX_VALUES:
+        raise Invalid("BOM", f"has more than {MAX_VALUES} objects and lists; split it")
+    for _ in range(MAX_DEPTH):
+        left = marks.replace(b"[]", b"")
+        if not left or len(left) == len(marks):
+            return members
+        marks = left
+    raise Invalid("BOM", f"is nested deeper than {MAX_DEPTH} levels")
 
 
 def _check_unicode(document: object) -> None:
@@ -236,40 +263,47 @@ def _check_unicode(document: object) -> None:
 
 
 def _part(item: dict[str, Any], path: str) -> Part:
-    name, group = item.get("name"), item.get("group")
-    name = name if isinstance(name, str) else ""
-    version, purl, kind = item.get("version"), item.get("purl"), item.get("type")
-    scope = item.get("scope")
-    evidence = item.get("evidence")
-    if evidence is not None:
-        path = _occurring(path, evidence)
-    hashes = item.get("hashes")
+    get = item.get
+    name, group, scope = get("name"), get("group"), get("scope", REQUIRED)
+    version, purl, kind = get("version", ""), get("purl", ""), get("type", "")
+    if group and isinstance(group, str):
+        name = f"{group}/{_text(name)}"
+    if "isExternal" in item and item["isExternal"] is True:
+        scope = "external"
+    if "evidence" in item:
+        path = _occurring(path, item["evidence"])
     return Part(
-        f"{group}/{name}" if group and isinstance(group, str) else name,
+        name if isinstance(name, str) else "",
         version if isinstance(version, str) else "",
         purl if isinstance(purl, str) else "",
         kind if isinstance(kind, str) else "",
-        "external" if item.get("isExternal") is True else scope if isinstance(scope, str) else REQUIRED,
+        scope if isinstance(scope, str) else REQUIRED,
         path,
-        tuple(_digests(hashes)) if hashes else (),
+        _digests(item["hashes"]) if "hashes" in item else (),
     )
 
 
 def _occurring(path: str, evidence: object) -> str:
-    places = [_text(_dict(each).get("location")) for each in _list(_dict(evidence).get("occurrences"))]
-    places = [place for place in places if place]
+    occurrences = evidence.get("occurrences") if isinstance(evidence, dict) else None
+    if not occurrences or not isinstance(occurrences, list):
+        return path
+    found = [each.get("location") for each in occurrences if isinstance(each, dict)]
+    places = [place for place in found if place and isinstance(place, str)]
     if not places:
         return path
     more = f" and {len(places) - 1} more" if len(places) > 1 else ""
     return f"{path} @ {places[0]}{more}" if path else f"@ {places[0]}{more}"
 
 
-def _digests(hashes: object) -> Iterator[str]:
+def _digests(hashes: object) -> tuple[str, ...]:
+    found = []
     for each in _list(hashes):
-        found = _dict(each)
-        algorithm, content = _ALGORITHMS.get(_text(found.get("alg"))), _text(found.get("content"))
-        if algorithm and _HEX.match(content):
-            yield f"{algorithm}:{content.lower()}"
+        if isinstance(each, dict):
+            algorithm, content = each.get("alg"), each.get("content")
+            length, short = _ALGORITHMS.get(algorithm, (0, "")) if isinstance(algorithm, str) else (0, "")
+            if length and isinstance(content, str) and len(content) == length and content.isalnum():
+                found.append(f"{short}:{content.lower()}")
+    return tuple(found)
 
 
 def _collect(parts: list[Part], items: object, path: str) -> None:

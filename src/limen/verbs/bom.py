@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import unicodedata
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.assurance.bom.values import DAY_US, MAX_AGE_US
-from limen.core.errors import Invalid
+from limen.core.errors import Invalid, TamperDetected
 
 if TYPE_CHECKING:
     from limen.assurance.bom.judge import Judged
@@ -32,17 +33,22 @@ async def add(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]
     declared = _names("--sub-processor", args.get("declared", ()))
     classes = _classes(gateway, args.get("classes", ()))
     raw = await asyncio.to_thread(gateway.filing.read, args["digest"])
+    digest = await asyncio.to_thread(lambda: hashlib.sha256(raw).hexdigest())
+    if digest != args["digest"]:
+        raise TamperDetected(f"the blob {args['digest']} does not hold the bytes that it is named after; nothing was filed")
     judged = await asyncio.to_thread(judge, raw)
     effective = args.get("effective_us")
     before = await asyncio.to_thread(gateway.boms.revisions, vendor)
-    same = _same(before, judged, args["digest"], effective)
+    same = _same(before, judged, digest, effective)
     if same is not None and not declared and not classes:
         return await _told(gateway, same, already=True)
     fields = judged.fields()
-    if twin := _twin(before, fields, args["digest"]):
+    if twin := _twin(before, fields, digest):
         fields["gaps"] = [f"entry {twin.entry} has the same serial number and version, and other bytes", *fields["gaps"]]
     fields |= {"vendor": vendor, "effective_us": effective, "declared": declared, "classes": classes}
-    filed = await gateway.filing.enter("bom.add", fields, digest=args["digest"], length=len(raw), by=by)
+    if judged.document is not None:
+        gateway.boms.expect(digest, judged.document)
+    filed = await gateway.filing.enter("bom.add", fields, digest=digest, length=len(raw), by=by)
     await gateway.advised.look()
     found = await asyncio.to_thread(gateway.boms.revisions, vendor)
     return await _told(gateway, next(bom for bom in found if bom.entry == filed.entry), already=False)

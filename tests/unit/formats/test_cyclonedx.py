@@ -24,7 +24,8 @@ def read(document):
         (b'{"bomFormat": "CycloneDX", "version": NaN}', "NaN"),
         (b'{"bomFormat": "CycloneDX", "bomFormat": "CycloneDX"}', "twice"),
         (b"[" * 100_000, "deeper than 64"),
-        (b'{"bomFormat": "CycloneDX", "x": ' + b"[" * 65 + b"]" * 65 + b"}", "deeper than 64"),
+        (b'{"bomFormat": "CycloneDX", "x": ' + b"[" * 64 + b"]" * 64 + b"}", "deeper than 64"),
+        (b"[" + b"[]," * 4_000_000 + b"[]]", "more than 4000000 objects"),
         (b"[]", "not an object"),
         (b"{}", "bomFormat"),
         (b'{"spdxVersion": "SPDX-2.3"}', "SPDX"),
@@ -38,7 +39,14 @@ def test_what_is_no_document_is_refused_with_the_reason(raw, why):
 
 
 def test_a_document_at_the_limits_is_taken():
-    raw = b'{"bomFormat": "CycloneDX", "x": ' + b"[" * 63 + b"]" * 63 + b', "y": "\\ud83d\\ude00"}'
+    raw = (
+        b'{"bomFormat": "CycloneDX", "x": '
+        + b"[" * 63
+        + b"]" * 63
+        + b', "y": "\\ud83d\\ude00", "[\\"[\\\\": "'
+        + b"[" * 99
+        + b'"}'
+    )
     assert cyclonedx.parse(raw)["y"] == "\U0001f600"
     assert cyclonedx.parse(b"\xef\xbb\xbf" + raw) == cyclonedx.parse(raw)
 

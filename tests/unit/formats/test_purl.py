@@ -1,5 +1,6 @@
 import pytest
 
+from limen.formats import purl as reading
 from limen.formats.purl import Package, digest_of, image_of, package, package_of, why_not
 
 D = "sha256:" + "ab" * 32
@@ -74,3 +75,31 @@ def test_an_image_reference_is_read_as_registries_read_it():
 def test_a_pinned_image_carries_its_digest():
     assert digest_of(f"pkg:oci/litellm@{D}?tag=main") == D
     assert digest_of("pkg:docker/debian@12") == digest_of("pkg:pypi/x@1") == ""
+
+
+def test_simple_purls_are_read_as_all_are():
+    names = [
+        "litellm",
+        "LiteLLM",
+        "a.b_c--d",
+        "0x",
+        "%40scope/x",
+        "%40S/Y.z",
+        "github.com/gin-gonic/gin",
+        "a/b/c",
+        "x..y",
+        "-x",
+        "a//b",
+        "v1",
+    ]
+    versions = ["1.82.8", "v1.0.0", "2.0+incompatible", "1.0-rc.1", "v", "vv1", "1%2B2", "1~2", ""]
+    for kind in ("cargo", "gem", "npm", "pypi", "golang", "PyPI"):
+        for name in names:
+            for version in versions:
+                purl = f"pkg:{kind}/{name}@{version}"
+                assert reading._read(purl) == reading._read_whole(purl), purl
+    for distro in ("debian-12", "bookworm", "DEBIAN-12", ""):
+        for upstream in ("", "&upstream=glibc", "&upstream=a=b", "&upstream=", "&upstream=a&upstream=b"):
+            for version in ("1:2.36-9+deb12u4~x", "1%3A2", "1"):
+                purl = f"pkg:deb/debian/libc6@{version}?arch=amd64&distro={distro}{upstream}"
+                assert reading._read(purl) == reading._read_whole(purl), purl

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from limen.assurance.bom.values import Service
     from limen.derived import Log
+    from limen.formats.cyclonedx import Document
 
 _KNOWN: Final = "p.received_us <= :known AND (p.superseded_us IS NULL OR p.superseded_us > :known)"
 _PRESENCES: Final = """
@@ -65,13 +66,18 @@ class Boms:
     """The vendors' BOMs. Questions may be asked from any thread; each reads the disk."""
 
     def __init__(self, data: Path, log: Log, read: Callable[[str], bytes], *, origin: str) -> None:
-        self._derived = Derived(data, log, History(read), origin=origin)
+        self._history = History(read)
+        self._derived = Derived(data, log, self._history, origin=origin)
         self._read = read
 
     @property
     def path(self) -> Path:
         """The SQLite file, for whoever attaches it; `history` says what its tables mean. Ask `reading` first: it catches up."""
         return self._derived.path
+
+    def expect(self, digest: str, document: Document) -> None:
+        """A BOM is about to be entered whose bytes have this digest and were just read to this document."""
+        self._history.expect(digest, document)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

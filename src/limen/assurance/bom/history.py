@@ -21,9 +21,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from limen.assurance.bom.quiet import collector_still
 from limen.core.errors import LimenError
 from limen.filing import time_of
 from limen.formats import cyclonedx
+from limen.formats.purl import Package
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from limen.formats.cyclonedx import Document, Part, Service
 
+_MARK: Final = b"\xef\xbb\xbf"  # of the byte order, which some programs write
 SCHEMA: Final = """
 CREATE TABLE package (id INTEGER PRIMARY KEY, ecosystem TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (ecosystem, name)) STRICT;
 CREATE TABLE component (
@@ -41,9 +44,8 @@ CREATE TABLE component (
     name TEXT NOT NULL,
     kind TEXT NOT NULL,                 -- CycloneDX's type: library, container, ...
     stated TEXT NOT NULL,               -- the version in the BOM's words
-    hashes TEXT NOT NULL,               -- in the BOM's words: sha256:... by commas
-    digests TEXT NOT NULL,              -- those, and the one that an image is pinned to
-    UNIQUE (purl, name, stated, kind, hashes)
+    digests TEXT NOT NULL,              -- its hashes and the one that an image is pinned to, by commas: sha256:...
+    key BLOB NOT NULL UNIQUE            -- of all that the BOM says of it
 ) STRICT;
 CREATE INDEX component_package ON component (package);
 CREATE TABLE presence (
@@ -84,20 +86,16 @@ CREATE TABLE declared (vendor TEXT NOT NULL, name TEXT NOT NULL, bom INTEGER NOT
 CREATE TABLE binding (vendor TEXT NOT NULL, classification TEXT NOT NULL, class TEXT NOT NULL, bom INTEGER NOT NULL) STRICT
 """
 _CURRENT: Final = """
-SELECT c.purl, c.name, c.stated, c.kind, c.hashes, p.path, p.scope, p.id, p.component, p.start_us, p.end_us, p.bom, p.received_us
+SELECT c.key, p.path, p.scope, p.id, p.component, p.start_us, p.end_us, p.bom, p.received_us
 FROM presence p JOIN component c ON c.id = p.component
 WHERE p.vendor = :vendor AND p.superseded_us IS NULL AND (p.end_us IS NULL OR p.end_us >= :start) AND p.start_us <= :until
 """
 
 
-class Key(NamedTuple):
-    """What makes two BOMs' components the same one at the same place."""
+class Place(NamedTuple):
+    """A component, by its key, at a place: what makes two BOMs say the same."""
 
-    purl: str
-    name: str
-    stated: str
-    kind: str
-    hashes: str
+    key: bytes
     path: str
     scope: str
 
@@ -135,6 +133,11 @@ class History:
 
     def __init__(self, read: Callable[[str], bytes]) -> None:
         self._read = read
+        self._judged: tuple[str, Document] | None = None
+
+    def expect(self, digest: str, document: Document) -> None:
+        """Take the content of bytes with this digest as read: whoever filed them has just judged them, so once is enough."""
+        self._judged = (digest, document)
 
     def add(self, connection: sqlite3.Connection, index: int, entry: dict[str, Any]) -> None:
         """Take one BOM in, wherever in the vendor's history it belongs."""
@@ -200,6 +203,9 @@ class History:
 
     def _document(self, digest: str) -> tuple[Document | None, str]:
         """A filed BOM's content; None and the reason if its bytes are not what was judged when it was filed."""
+        judged, self._judged = self._judged, None
+        if judged is not None and judged[0] == digest:
+            return judged[1], ""
         try:
             raw = self._read(digest)
         except (LimenError, OSError):
@@ -207,9 +213,11 @@ class History:
         if hashlib.sha256(raw).hexdigest() != digest:
             return None, "its bytes in the store are not those that were filed: restore them from a backup"
         try:
-            return cyclonedx.read(cyclonedx.parse(raw)), ""
-        except LimenError as e:
-            return None, str(e)
+            # It was judged when it was filed: its nesting and its names need no second look.
+            with collector_still():
+                return cyclonedx.read(json.loads(raw.removeprefix(_MARK))), ""
+        except (LimenError, ValueError, RecursionError) as e:
+            return None, f"its bytes can't be read any more: {e}"
 
 
 def _services(services: Iterable[Service]) -> str:
@@ -221,23 +229,22 @@ def _apply(connection: sqlite3.Connection, vendor: str, entry: int, parts: Itera
     taking = _taking(connection, vendor, entry)
     start, until = taking.effective_us, taking.next_us
     known = _Known.at(connection, taking)
-    has = {_key(part): part for part in parts}
+    has = {Place(_key(part), part.path, part.scope): part for part in parts}
+    new = {place: part for place, part in has.items() if place not in known.there}
+    components = _components(connection, {place.key: part for place, part in new.items()})
     book = _Book(connection, taking)
-    for key, row in known.there.items():
-        if key not in has:
+    for place, row in known.there.items():
+        if place not in has:
             book.close(row)
-            book.note(key, row.component, row.start_us, start, row.bom)
+            book.note(place, row.component, row.start_us, start, row.bom)
             if until is not None and taking.next_bom is not None and (row.end_us is None or row.end_us > until):
-                book.note(key, row.component, until, row.end_us, taking.next_bom)
-    for key, part in has.items():
-        if key in known.there:
-            continue
-        before, after = known.ending.get(key), known.beginning.get(key)
+                book.note(place, row.component, until, row.end_us, taking.next_bom)
+    for place in new:
+        before, after = known.ending.get(place), known.beginning.get(place)
         for beside in filter(None, (before, after)):
             book.close(beside)
-        component = before.component if before else after.component if after else book.component(part, key)
         first, since = (before.bom, before.start_us) if before else (entry, start)
-        book.note(key, component, since, after.end_us if after else until, first)
+        book.note(place, components[place.key], since, after.end_us if after else until, first)
     book.write()
     connection.execute("UPDATE bom SET applied = 1 WHERE entry = :entry", {"entry": entry})
 
@@ -246,9 +253,9 @@ def _apply(connection: sqlite3.Connection, vendor: str, entry: int, parts: Itera
 class _Known:
     """What is known around a BOM's stretch: `there` at its start, `ending` just then, `beginning` with the next BOM."""
 
-    there: dict[Key, Row]
-    ending: dict[Key, Row]
-    beginning: dict[Key, Row]
+    there: dict[Place, Row]
+    ending: dict[Place, Row]
+    beginning: dict[Place, Row]
 
     @classmethod
     def at(cls, connection: sqlite3.Connection, taking: Taking) -> _Known:
@@ -256,13 +263,13 @@ class _Known:
         known = cls({}, {}, {})
         values = {"vendor": taking.vendor, "start": start, "until": start if until is None else until}
         for found in connection.execute(_CURRENT, values):
-            key, row = Key(*found[:7]), Row(*found[7:])
+            place, row = Place(*found[:3]), Row(*found[3:])
             if row.end_us == start:
-                known.ending[key] = row
+                known.ending[place] = row
             elif row.start_us <= start:
-                known.there[key] = row
+                known.there[place] = row
             elif row.start_us == until:
-                known.beginning[key] = row
+                known.beginning[place] = row
         return known
 
 
@@ -276,8 +283,42 @@ def _taking(connection: sqlite3.Connection, vendor: str, entry: int) -> Taking:
     return Taking(vendor, entry, own[0], own[1], *(following or (None, None)))
 
 
-def _key(part: Part) -> Key:
-    return Key(part.purl, part.name, part.version, part.kind, ",".join(part.digests), part.path, part.scope)
+def _key(part: Part) -> bytes:
+    """What stands for a component: half a SHA-256, so that nobody makes two that have the same."""
+    return hashlib.sha256(repr((part.purl, part.name, part.version, part.kind, part.digests)).encode()).digest()[:16]
+
+
+def _components(connection: sqlite3.Connection, parts: dict[bytes, Part]) -> dict[bytes, int]:
+    """The ids of components by their keys; those that are new are stored."""
+    find = "SELECT id FROM component WHERE key = ?"
+    ids = {key: row[0] for key in parts if (row := connection.execute(find, (key,)).fetchone()) is not None}
+    new = {key: part for key, part in parts.items() if key not in ids}
+    if not new:
+        return ids
+    named = {key: part.package() for key, part in new.items()}
+    packages = _packages(connection, {found[0] for found in named.values() if found})
+    first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM component").fetchone()[0]
+    rows = []
+    for number, (key, part) in enumerate(new.items(), start=first):
+        found = named[key]
+        package, version = (packages[found[0]], found[1]) if found else (None, part.version)
+        digests = ",".join(part.all_digests())
+        rows.append((number, package, version, part.purl, part.name, part.kind, part.version, digests, key))
+        ids[key] = number
+    connection.executemany("INSERT INTO component VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    return ids
+
+
+def _packages(connection: sqlite3.Connection, packages: set[Package]) -> dict[Package, int]:
+    """The ids of packages; those that are new are stored, in the order of their names: the same log gives the same ids."""
+    first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM package").fetchone()[0]
+    connection.executemany("INSERT OR IGNORE INTO package (ecosystem, name) VALUES (?, ?)", sorted(packages))
+    query = "SELECT ecosystem, name, id FROM package WHERE id >= ?"
+    ids = {Package(row[0], row[1]): row[2] for row in connection.execute(query, (first,))}
+    for package in packages - ids.keys():
+        row = connection.execute("SELECT id FROM package WHERE ecosystem = ? AND name = ?", package).fetchone()
+        ids[package] = row[0]
+    return ids
 
 
 class _Book:
@@ -294,11 +335,11 @@ class _Book:
         """A row is not what is known any more. One that was known for no time at all goes."""
         (self._gone if row.received_us == self._taking.received_us else self._closed).append((row.id,))
 
-    def note(self, key: Key, component: int, start_us: int, end_us: int | None, bom: int) -> None:
+    def note(self, place: Place, component: int, start_us: int, end_us: int | None, bom: int) -> None:
         """A component is there in [start, end), as is known from now on."""
         if end_us is None or start_us < end_us:
             taking = self._taking
-            self._new.append((taking.vendor, component, key.path, key.scope, start_us, end_us, bom, taking.received_us))
+            self._new.append((taking.vendor, component, place.path, place.scope, start_us, end_us, bom, taking.received_us))
 
     def write(self) -> None:
         """Write what was closed and noted."""
@@ -310,27 +351,3 @@ class _Book:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             self._new,
         )
-
-    def component(self, part: Part, key: Key) -> int:
-        """The id of a component, stored if it is new."""
-        execute = self._connection.execute
-        found = execute(
-            "SELECT id FROM component WHERE purl = ? AND name = ? AND stated = ? AND kind = ? AND hashes = ?", key[:5]
-        ).fetchone()
-        if found is not None:
-            return int(found[0])
-        named = part.package()
-        package, version = (self._package(*named[0]), named[1]) if named else (None, part.version)
-        digests = ",".join(part.all_digests())
-        inserted = execute(
-            "INSERT INTO component (package, version, purl, name, stated, kind, hashes, digests) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (package, version, *key[:5], digests),
-        ).lastrowid
-        return int(inserted or 0)
-
-    def _package(self, ecosystem: str, name: str) -> int:
-        execute = self._connection.execute
-        found = execute("SELECT id FROM package WHERE ecosystem = ? AND name = ?", (ecosystem, name)).fetchone()
-        if found is not None:
-            return int(found[0])
-        return int(execute("INSERT INTO package (ecosystem, name) VALUES (?, ?)", (ecosystem, name)).lastrowid or 0)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from limen.assurance.bom import schemas
+from limen.assurance.bom.quiet import collector_still
 from limen.core.errors import Invalid
 from limen.formats import cyclonedx
 
@@ -49,7 +50,11 @@ class Judged:
 
 def judge(raw: bytes) -> Judged:
     """Judge a BOM's bytes; Invalid for what is no CycloneDX JSON document, or is beyond a limit."""
-    parsed = cyclonedx.parse(raw)
+    with collector_still():
+        return _judged(cyclonedx.parse(raw))
+
+
+def _judged(parsed: dict[str, Any]) -> Judged:
     reason = schemas.fault(parsed)
     if reason:
         return Judged(None, reason)

@@ -35,7 +35,7 @@ def fault(document: dict[str, Any]) -> str:
         return f"specVersion: is none of {', '.join(VERSIONS)}"
     validator = _validator(spec)
     try:
-        error = next(iter(validator.iter_errors(document)), None)
+        error = None if validator.is_valid(document) else next(iter(validator.iter_errors(document)), None)
     except ValueError as e:  # a number that the validator has no type for
         return f"holds a value that can't be checked: {str(e)[:100]}"
     if error is None:
