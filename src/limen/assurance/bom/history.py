@@ -127,7 +127,7 @@ class History:
     """The fold. `read` gives a blob's bytes by its digest."""
 
     name = "boms"
-    version = 1
+    version = 2
     schema = SCHEMA
     kinds: Sequence[str] = ("bom.add",)
 
