@@ -117,6 +117,8 @@ def _print_gap(answer: dict[str, Any], *, as_json: bool) -> None:
 def _say_what_followed(answer: dict[str, Any]) -> None:
     if answer.get("same"):
         say(f"limen: run {answer['entry']} judged again: the same, byte for byte; SHA-256 {answer['digest']}")
+        if not answer["log_same"]:
+            say("limen: the log holds more of that very moment than was judged; the same follows from it")
         return
     say(f"limen: run {answer['entry']}, SHA-256 {answer['digest']}; judge it again with --replay {answer['entry']}")
     for one in answer["followed"]:

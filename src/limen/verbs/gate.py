@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from limen.assurance.contract.book import day_us
 from limen.assurance.gate import follow
 from limen.assurance.gate.judging import again, exit_code, judge
-from limen.core.errors import LimenError, NotFound, TamperDetected
+from limen.core.errors import Invalid, LimenError, NotFound, TamperDetected
 from limen.verbs.contracts import admit, now_us
 from limen.verify.verdict import canonical, digest
 
@@ -22,7 +22,7 @@ async def gate(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any
     """Judge a vendor by its contract; the run is an entry, and what follows from it is enforced, unless it is about the past."""
     vendor, purpose = args["vendor"], args.get("purpose", "standing")
     gateway.custody.catalog.snapshot.vendor(vendor)
-    as_of_us = args.get("as_of_us") or now_us(gateway)
+    as_of_us = await _as_of(gateway, args.get("as_of_us"))
     judged, contract = await asyncio.to_thread(_judged, gateway, vendor, as_of_us, purpose, args.get("contract"))
     verdict = judged.verdict
     binding = args.get("as_of_us") is None and not args.get("dry_run")
@@ -62,7 +62,8 @@ async def gate_replay(gateway: Gateway, args: dict[str, Any], by: str) -> dict[s
     found = await asyncio.to_thread(_again, gateway, run.entry)
     if found.differs:
         raise TamperDetected(f"run {run.entry} is not what it was: {'; '.join(found.differs)}", index=run.entry)
-    return {"entry": run.entry, "digest": run.verdict, "verdict": found.verdict, "same": True, "exit": exit_code(found.verdict)}
+    same = {"same": True, "log_same": found.log_same, "exit": exit_code(found.verdict)}
+    return {"entry": run.entry, "digest": run.verdict, "verdict": found.verdict, **same}
 
 
 async def gate_runs(gateway: Gateway, args: dict[str, Any], by: str) -> list[dict[str, Any]]:
@@ -71,6 +72,15 @@ async def gate_runs(gateway: Gateway, args: dict[str, Any], by: str) -> list[dic
     names = ("entry", "vendor", "purpose", "as_of", "outcome", "decision", "verdict")
     runs = await asyncio.to_thread(gateway.contracts.runs, args.get("vendor"))
     return [{name: getattr(run, name) for name in names} for run in runs]
+
+
+async def _as_of(gateway: Gateway, asked_us: int | None) -> int:
+    """The moment that is asked about: now, if none is, once everything that was written up to now is in the log."""
+    moment_us = now_us(gateway)
+    await gateway.custody.ledger.append_all(())
+    if asked_us is not None and asked_us > moment_us:
+        raise Invalid("--as-of", "is in the future: nothing is known of that")
+    return moment_us if asked_us is None else asked_us
 
 
 def _judged(gateway: Gateway, vendor: str, as_of_us: int, purpose: Any, id_: str | None) -> tuple[Judged, int]:

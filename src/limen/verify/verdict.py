@@ -277,7 +277,7 @@ class _Judged:
         cure_ends = runs[-1][0] + row["cure_days"] if still and row["cure_days"] else None
         curing = self.verdict == "breached" and cure_ends is not None and asked.last < cure_ends
         waiver = asked.waiver(row["ref"], asked.last)
-        disputed = self._judging.disputed(asked.last)
+        disputed = self.verdict == "unknown" and self._judging.disputed(asked.last)
         consequence = None
         if not waiver and self.verdict == "breached" and not curing:
             consequence = row["breach"]
@@ -457,8 +457,8 @@ class _Days:
         return found
 
     def disputed(self, day: int) -> bool:
-        """Whether a dispute is why it can't be judged."""
-        return "disputed" in self.holes(day)
+        """Whether a dispute, and nothing else, is why days can't be used."""
+        return set(self.holes(day)) == {"disputed"}
 
 
 class _Statements:
@@ -900,7 +900,7 @@ def _green(judged: _Judged, n: int, value: Any) -> str | None:
     if judged.verdict == "unknown":
         if "cut" in holes:
             return "the whole facts document"
-        if "disputed" in holes:
+        if set(holes) == {"disputed"}:
             return "the dispute's settlement"
         if holes:
             days = sorted(day for some in holes.values() for day in some)

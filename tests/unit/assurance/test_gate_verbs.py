@@ -275,6 +275,34 @@ def test_a_run_whose_kept_bytes_changed_is_not_believed(in_gateway, part):
     in_gateway(body)
 
 
+def test_facts_that_the_log_would_give_another_verdict_for_are_not_believed(in_gateway):
+    async def body(gateway):
+        await ask(gateway, "contract.set", text=paper(DRILL))
+        run = await ask(gateway, "gate", vendor="quillwork")
+        real = gateway.facts.document
+
+        def kinder(*args):
+            facts = real(*args)
+            day = next(fact for fact in facts["facts"] if fact["measure"] == "drill_us")
+            day["samples"] = [{"value": 1, "at": day["from"], "entries": [1]}]
+            return facts
+
+        gateway.facts.document = kinder
+        with pytest.raises(TamperDetected, match="another verdict follows"):
+            await ask(gateway, "gate.replay", entry=run["entry"])
+
+    in_gateway(body)
+
+
+def test_the_future_is_not_judged(in_gateway):
+    async def body(gateway):
+        await ask(gateway, "contract.set", text=paper(DRILL))
+        with pytest.raises(Invalid, match="is in the future"):
+            await ask(gateway, "gate", vendor="quillwork", as_of_us=gateway.custody.clock.now_us() + 10**9)
+
+    in_gateway(body)
+
+
 def test_without_a_contract_nothing_is_judged(in_gateway):
     async def body(gateway):
         with pytest.raises(NotFound, match="limen contract set"):

@@ -153,6 +153,20 @@ def test_a_disputed_day_is_set_aside_until_it_is_settled():
     assert wide["money"]["total"]["clawback"] == "0.00"
 
 
+def test_a_dispute_does_not_excuse_a_day_that_is_missing_besides():
+    facts = document(daily("revoke_us", START, [FINE, None, FINE]), midnight(START, 3))
+    facts["facts"][0]["disputed"] = {"entry": 900, "since": "2026-01-03T00:00:00Z"}
+    row = evaluate(contract(clause()), facts, facts["as_of"])["clauses"][0]
+
+    assert (row["verdict"], row["disputed"], row["consequence"]) == ("unknown", False, "block_renewal")
+
+
+def test_a_value_below_zero_is_not_believed():
+    facts = document(daily("revoke_us", START, [[-1]]), midnight(START, 1))
+
+    assert "can't be read" in evaluate(contract(clause()), facts, facts["as_of"])["facts"]["cut"][0]
+
+
 # --- statements
 
 

@@ -52,27 +52,39 @@ def judge(contract: dict[str, Any], facts: dict[str, Any], purpose: Purpose) -> 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A run judged again: `differs` names what is not as it was; empty if all of it is."""
+    """A run judged again: `differs` names what is not as it was; empty if all of it is.
+
+    `log_same`: whether the log gives the very same facts for that moment today.
+    """
 
     verdict: dict[str, Any]
-    raw: bytes
     differs: tuple[str, ...]
+    log_same: bool
 
 
-def again(contracts: Contracts, run: Run, facts_now: dict[str, Any] | None) -> Again:
-    """Judge a run's kept bytes again, and compare; `facts_now` is what the log gives today for the same moment, if asked.
+def again(contracts: Contracts, run: Run, facts_now: dict[str, Any]) -> Again:
+    """Judge a run's kept bytes again, and compare; `facts_now` is what the log gives today for the same moment.
 
+    Entries that count as written at the run's own moment may have come after it (a story's clock stands still, a clock is
+    set back): then the facts have other bytes. That counts as a difference only if another verdict follows from them.
     TamperDetected if the kept bytes are not those that the entry names.
     """
     contract = json.loads(contracts.blob(run.form, run.entry))
     facts = json.loads(contracts.blob(run.facts, run.entry))
     kept = contracts.blob(run.verdict, run.entry)
     judged = judge(contract, facts, _purpose(run.purpose))
-    raw = canonical(judged.verdict)
-    differs = [] if raw == kept else ["the verdict, judged again from the kept contract and facts, is another"]
-    if facts_now is not None and digest(facts_now) != run.facts:
-        differs.append("the log gives other facts for that moment than those that were judged")
-    return Again(judged.verdict, raw, tuple(differs))
+    differs = []
+    if canonical(judged.verdict) != kept:
+        differs.append("the verdict, judged again from the kept contract and facts, is another")
+    log_same = digest(facts_now) == run.facts
+    if not log_same and _said(judge(contract, facts_now, _purpose(run.purpose)).verdict) != _said(judged.verdict):
+        differs.append("the log gives other facts for that moment, and another verdict follows from them")
+    return Again(judged.verdict, tuple(differs), log_same)
+
+
+def _said(verdict: dict[str, Any]) -> dict[str, Any]:
+    """A verdict without what names the bytes that it was made of."""
+    return {**verdict, "facts": verdict["facts"]["cut"]}
 
 
 def _purpose(word: str) -> Purpose:
