@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_CLAUSES: Final = 200
 MAX_LENGTH_DAYS: Final = 3_660
+_UNREADABLE: Final = ("0", False)
 _PARTS: Final = ("caps", "restrict", "clauses", "rewards")
 
 
@@ -109,9 +110,8 @@ class _Reading:
             self._problems.append(node.problem("caps", "is not a map of caps"))
             return none
         read = self._fields(node, CAPS, "caps")
-        if fee is None:
-            return none
-        return {name: None if cap is None else _amount(cap, fee) for name, cap in read.items()}
+        given = {name: read.get(name, _UNREADABLE) for name in none}  # told once is enough
+        return {name: None if cap is None else _amount(cap, fee or "0") for name, cap in given.items()}
 
     def _restrict(self, node: Marked | None) -> dict[str, Any] | None:
         if node is None:
