@@ -27,6 +27,7 @@ The order of the file: what is asked (`evaluate`), the judgement of one clause (
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import operator
 from bisect import bisect_left, insort
@@ -138,6 +139,8 @@ class _Asked:
 
     def waiver(self, ref: str, day: int) -> Row | None:
         """The waiver that covers a clause on a day; of several, the one that lasts longest."""
+        if not self.waivers:
+            return None
         found = [one for one in self.waivers if one["clause"] == ref and _day(one["from"]) <= day < _day(one["until"])]
         return max(found, key=lambda one: (one["until"], one.get("entry", -1))) if found else None
 
@@ -432,7 +435,7 @@ class _Days:
             return self.tally.n, self._age(day)
         if row["statistic"] == "last":
             found = self._latest(day)
-            return len(found), _value_of(_sorted_worst(found, row)[0].number, 1, row) if found else None
+            return len(found), _value_of(_worst_of(found, row, 1)[0].number, 1, row) if found else None
         return self.tally.n, self.tally.value()
 
     def samples(self, day: int) -> list[Any]:
@@ -705,29 +708,32 @@ def _decimal_text(exact: Fraction) -> Any:
         return format(Decimal(exact.numerator) / Decimal(exact.denominator), "f")
 
 
-def _sorted_worst(samples: Any, row: Row) -> list[Any]:
-    """Samples, the worst first by what the clause asks for."""
-    top, bottom = _threshold(row) if row["statistic"] not in ("count", "age_days") else (0, 1)
-    comparator = row["comparator"]
+def _worst_of(samples: Any, row: Row, most: int) -> list[Any]:
+    """The worst samples by what the clause asks for, the worst first; of equals the earlier."""
+    top, bottom = _threshold(row)
+    comparator, counts = row["comparator"], row["statistic"] in ("count", "age_days")
 
-    def badness(sample: Any) -> Any:
+    def badness(sample: _Sample) -> Any:
+        if counts:  # what there is too much of: the newest; what there is too little of: the oldest
+            return -sample.at_us if comparator in ("<=", "<") else sample.at_us
         number = _plain(sample.number)
-        if row["statistic"] in ("count", "age_days"):
-            number = -sample.at_us if comparator in (">=", ">") else sample.at_us
-            return -number
         if comparator == "==":
             return -abs(number * bottom - top)
         return -number if comparator in ("<=", "<") else number
 
-    return sorted(samples, key=lambda sample: (badness(sample), sample.at_us))
+    return heapq.nsmallest(most, samples, key=lambda sample: (badness(sample), sample.at_us))
 
 
 def _worst(samples: Any, row: Row) -> list[Row]:
     return [
-        {"value": one.raw["value"], "value_text": _sample_said(one.raw["value"], row), "at": one.raw["at"],
-         "entries": one.raw["entries"]}
-        for one in _sorted_worst([sample for sample, _ in samples], row)[:WORST]
-    ]  # fmt: skip
+        {
+            "value": one.raw["value"],
+            "value_text": _sample_said(one.raw["value"], row),
+            "at": one.raw["at"],
+            "entries": one.raw["entries"],
+        }
+        for one in _worst_of([sample for sample, _ in samples], row, WORST)
+    ]
 
 
 # --- money

@@ -402,6 +402,7 @@ def test_the_file_stands_alone_and_an_older_python_reads_it():
         "decimal",
         "fractions",
         "hashlib",
+        "heapq",
         "json",
         "operator",
         "typing",
