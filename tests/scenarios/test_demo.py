@@ -6,7 +6,7 @@ import json
 import pytest
 
 from limen.cli import main
-from limen.story import cast, recount
+from limen.story import cast, papers, recount
 from simulator import World
 
 
@@ -38,6 +38,35 @@ def test_the_replay_gives_every_expected_answer_and_its_directory_can_be_asked_a
     assert sorted(copy["person"] for copy in again["copies"]) == ["quillwork/q03", "quillwork/q11"]
     report = world.ask_json("exposure", "vendor/quillwork")
     assert report["unknown"] == []
+
+
+def test_who_was_affected_can_be_asked_again_as_it_was_known_at_any_time(told):
+    kept, _ = told
+    world = World(kept, 0)
+
+    def answers(*asked):
+        found = world.ask_json("advisory", "affected", papers.PYSEC, "--no-exposure", *asked)
+        return {row["vendor"]: row["verdict"] for row in found["vendors"]}
+
+    always = {"quillwork": "yes", "lexara": "no", "tessel": "no", "oakline": "cannot say"}
+    assert answers() == {**always, "brightfold": "yes"}
+    first = world.ask_json("advisory", "affected", papers.MAL, "--no-exposure", "--as-of", "2026-03-24T12:00:00Z")
+    assert {row["vendor"]: row["verdict"] for row in first["vendors"]} == {**always, "brightfold": "no"}
+    early = world.limen("advisory", "affected", papers.PYSEC, "--as-of", "2026-03-24T12:00:00Z", check=False)
+    assert early.returncode == 4  # nobody had used that id by then
+
+
+def test_the_renewal_is_no_with_the_same_bytes_when_it_is_judged_again(told):
+    kept, _ = told
+    world = World(kept, 0)
+    asked = ("gate", "quillwork", "--renewal", "--as-of", "2026-04-09T11:00:00Z", "--format", "json")
+    judged = [world.limen(*asked, check=False) for _ in range(2)]
+
+    assert [one.returncode for one in judged] == [1, 1]
+    assert judged[0].stdout == judged[1].stdout
+    verdict = json.loads(judged[0].stdout)
+    assert verdict["decision"] == "DO NOT RENEW"
+    assert verdict["money"]["total"]["clawback"] == str(papers.clawback())
 
 
 def test_the_comparison_fails_when_one_request_is_dropped_from_the_clients_notes(told):

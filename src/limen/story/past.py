@@ -48,12 +48,18 @@ class Past:
         """All acts in order."""
         await self._onboard(prompts)
         await self.warned.onboard()
+        await self.warned.sign()
         await self._join()
         self.telling.doing("weekday reads, days -58 to -34")
+        await self.warned.keys()
         first = self._size()
-        await self._weekdays(-58, -34)
+        await self._weekdays(-58, -48)
+        await self.warned.drill()
+        await self._weekdays(-47, -34)
         await self._ask_for_core()
-        await self._weekdays(-33, -21)
+        await self._weekdays(-33, -30)
+        await self.warned.list_keys(-30, "12:00")
+        await self._weekdays(-29, -21)
         await self._remove_q07()
         await self._weekdays(-18, -16)
         await self._return_assessments()
@@ -61,6 +67,7 @@ class Past:
         await self._weekdays(-14, -10)
         await self.warned.first()
         await self._big_read()
+        await self.warned.second()
         await self._weekdays(-8, -8)
         self._tell_reads(first)
 
@@ -159,6 +166,8 @@ class Past:
         done = await self._import(cast.joining(self._issuer()))
         early = await self._refused(self._import(cast.grants()))
         await self._import(cast.agreements())
+        gated = await self._refused(self._import(cast.grants()))
+        await self.warned.admit()
         granted = await self._import(cast.grants())
         barrier = await self._refused(self._import(cast.barred()))
         mark = self._size()
@@ -176,7 +185,7 @@ class Past:
                 "Twelve people of quillwork join; CI gets q11 as its sponsor. Grants are tried before",
                 "anything is signed; then all sign but oakline. Somebody tries to grant aurelia-core to q05.",
             ],
-            said=[early, barrier, unsigned, "quillwork/ci read the guide; the entry names its sponsor"],
+            said=[early, gated, barrier, unsigned, "quillwork/ci read the guide; the entry names its sponsor"],
             proof=f"entries {done['entries'][0]} to {granted['entries'][-1]}; refusal {refusal}; CI access {entry}",
         )
 

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from limen.assurance.bom.judge import judge
 from limen.config import load
+from limen.listening import log_without_values
 from limen.server import Gateway
 from limen.story import cast, content, papers, wire
+from limen.story.later import Later
 from limen.story.leaks import Leaks
 from limen.story.past import BIG_READ, Past
+from limen.story.proving import Proving
 from limen.story.telling import Telling, expect, holds
 from limen.story.theft import Serving, Theft
 from limen.story.warned import Warned
@@ -35,14 +38,10 @@ append_deadline_s = 10.0
 """
 ORIGIN = "aurelia.example/log"
 NOT_BUILT = (
-    "-9       the two revisions of the advisory, and what each says of every vendor",
-    "-58      static keys, and how old they grow",
     "-30      git clones of orchid-playbooks, and the keys inside its history",
     "-7       a full clone; a throttle at the quota; findings within seconds; a canary as a critical finding",
-    "-2       the vendor's notice, late by its own clause",
     "+1       rotation of what was touched, and proof that each old key is refused",
     "+6       testing a model for having been tuned on a leaked copy",
-    "+7       renewal: clauses, figures, clawback",
 )
 
 
@@ -67,15 +66,20 @@ def replay(data: Path, telling: Telling, *, spoil: Callable[[list[Request]], Non
         spoil(raw)
     serving = Serving.start(data, f"http://127.0.0.1:{port}")
     try:
-        theft = Theft(serving, ORIGIN, telling, raw, {key: _lines(key, path) for key, path in material.items() if _marked(key)})
+        later = Later(serving, telling, work)
+        lines = {key: _lines(key, path) for key, path in material.items() if _marked(key)}
+        theft = Theft(serving, ORIGIN, telling, raw, lines, later)
         report = theft.run()
+        later.weekly(3)
         Leaks(theft, telling, work).run(reading.got)
+        later.renew()
+        Proving(serving, telling, work).run()
     finally:
         serving.stop()
     telling.doing("verifying the log")
     verified = serving.ask("ledger", "verify")
     telling.act(
-        "+5", "limen ledger verify", happened=["The lab's auditor checks the log."], said=["it verifies"], proof=_head(verified)
+        "+7", "limen ledger verify", happened=["The lab's auditor checks the log."], said=["it verifies"], proof=_head(verified)
     )
     return {
         "client": wire.CLIENT,
@@ -87,6 +91,7 @@ def replay(data: Path, telling: Telling, *, spoil: Callable[[list[Request]], Non
 
 
 async def _past(data: Path, telling: Telling, raw: list[Request], material: dict[str, Path]) -> None:
+    log_without_values()  # to stderr: what is told goes to stdout
     gateway = await Gateway.open(load(data))
     try:
         past = Past(gateway, telling, raw, material, Warned(gateway, telling))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from limen.core.errors import Denied
 from limen.core.events import decode
 from limen.ledger.stored import look
-from limen.story import cast, recount, wire
+from limen.story import cast, papers, recount, wire
 from limen.story.recount import Request
 from limen.story.telling import Telling, expect, holds
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from limen.ledger.store import Reading
+    from limen.story.later import Later
 
 REASON = "a supply-chain attack at the vendor"
 BEFORE_PAUSE_S = 0.3
@@ -65,11 +66,11 @@ class Serving:
             self.process.kill()
             self.process.wait()
 
-    def ask(self, *words: str) -> dict[str, Any]:
-        """Run one `limen` command with --json, as anybody would, and read its answer."""
+    def ask(self, *words: str, may_fail: bool = False) -> dict[str, Any]:
+        """Run one `limen` command with --json, as anybody would, and read its answer; a gate's *no* is an answer too."""
         command = [sys.executable, "-m", "limen", *words, "--data", str(self.data), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  as above
-        if done.returncode:
+        if done.returncode not in ({0, 1, 6} if may_fail else {0}):
             raise RuntimeError(f"limen {' '.join(words)} exited with {done.returncode}: {done.stderr.strip()}")
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
@@ -108,6 +109,7 @@ class Theft:
     telling: Telling
     raw: list[Request]
     lines: dict[str, list[bytes]]
+    later: Later
     suspect: str = ""  # the session's id, SX1
     stolen: bytes = b""
     _store: Reading | None = None
@@ -116,6 +118,7 @@ class Theft:
     def run(self) -> dict[str, Any]:
         """All acts in order; returns the exposure report."""
         self._steal()
+        self.later.merged()
         self._days_between()
         self._pause()
         return self._report()
@@ -155,12 +158,17 @@ class Theft:
 
     def _days_between(self) -> None:
         self.telling.doing("days -7 to -1: work goes on over HTTP")
-        for day in (-7, -6, -3, -2, -1):
+        for day in range(-7, 0):
+            self.later.weekly(day)
+            if not cast.is_weekday(day):
+                continue
             for number, person in enumerate(("quillwork/q01", "quillwork/q08", "tessel/t01")):
                 self.tell_time(day, "10:00")
                 keys = wire.login(self.serving.url, person, project="orchid")
                 start = 900_000 + 40_000 * number + 9_000 * -day
                 self._read(keys, cast.SFT, start=start, end=start + 20_000)
+            if day == papers.TOLD:
+                self.later.notice()
 
     def _pause(self) -> None:
         self.telling.doing("day 0: the pause")
