@@ -20,6 +20,8 @@ from limen.verbs.acting import actor
 from limen.verify.verdict import canonical, digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from limen.assurance.contract.book import Set, Waiver
     from limen.server import Gateway
     from limen.verbs import Verb
@@ -43,14 +45,14 @@ async def contract_set(gateway: Gateway, args: dict[str, Any], by: str) -> dict[
     snapshot.vendor(vendor)
     for project in (form["restrict"] or {}).get("projects", ()):
         snapshot.project(project)
-    before = [one for one in await asyncio.to_thread(gateway.contracts.sets) if one.id == form["id"]]
-    if before and before[-1].vendor != vendor:
-        raise Invalid("contract", f"{form['id']} is the id of a contract of {before[-1].vendor}; ids are of one vendor")
+    newest = {one.id: one for one in await asyncio.to_thread(gateway.contracts.sets)}
+    before = newest.pop(form["id"], None)
+    _refuse_second(form, before, newest.values())
     answer = {
         "vendor": vendor,
         "contract": form["id"],
         "clauses": len(form["clauses"]),
-        "amends": before[-1].entry if before else None,
+        "amends": before.entry if before else None,
         "form": digest(form),
         "gates": vendor not in snapshot.state.admissions,
         "dry_run": bool(args.get("dry_run")),
@@ -64,6 +66,19 @@ async def contract_set(gateway: Gateway, args: dict[str, Any], by: str) -> dict[
     fields |= {key: form[key] for key in ("vendor", "starts", "ends")}
     filed = await gateway.filing.file("contract.set", fields, raw, by=by)
     return {**answer, "entry": filed.entry}
+
+
+def _refuse_second(form: dict[str, Any], before: Set | None, others: Iterable[Set]) -> None:
+    """A vendor is judged by one contract on any day: a second could quietly ask for less than the first."""
+    if before is not None and before.vendor != form["vendor"]:
+        raise Invalid("contract", f"{form['id']} is the id of a contract of {before.vendor}; ids are of one vendor")
+    for one in others:
+        if one.vendor == form["vendor"] and one.starts < form["ends"] and form["starts"] < one.ends:
+            raise Invalid(
+                "contract",
+                f"{one.id} of {one.vendor} holds from {one.starts} to {one.ends} (entry {one.entry}); amend it under its own id, "
+                "or set it again with an earlier end first",
+            )
 
 
 async def contract_show(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:

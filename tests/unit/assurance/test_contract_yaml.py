@@ -35,6 +35,12 @@ def test_a_contract_becomes_json_with_exact_values_alone():
     assert b"." not in canonical(clause["value"])
 
 
+def test_a_cap_is_worked_out_exactly_however_long_its_digits_are():
+    text = PAPER.replace('"120000.00"', '"9999999999999.9999"').replace("20%", '"9999999999999.999999%"')
+
+    assert parsed(text.encode(), "a")["caps"]["clawback_month"] == "999999999999999989900000.0000"
+
+
 def test_the_same_text_gives_the_same_bytes():
     assert canonical(parsed(PAPER.encode(), "a")) == canonical(parsed(PAPER.encode(), "b"))
 

@@ -101,6 +101,20 @@ def test_an_id_belongs_to_one_vendor(in_gateway):
     in_gateway(body)
 
 
+def test_a_vendor_is_judged_by_one_contract_on_any_day(in_gateway):
+    async def body(gateway):
+        await ask(gateway, "contract.set", text=paper(COMPLETE))
+        laxer = paper(COMPLETE).replace("quillwork-2026", "laxer")
+        with pytest.raises(Invalid, match="quillwork-2026 of quillwork holds from"):
+            await ask(gateway, "contract.set", text=laxer)
+        sooner = TODAY + timedelta(days=30)
+        ends = str(TODAY + timedelta(days=90))
+        await ask(gateway, "contract.set", text=paper(COMPLETE).replace(f"ends: {ends}", f"ends: {sooner}"))
+        await ask(gateway, "contract.set", text=laxer.replace(f"starts: {TODAY}", f"starts: {sooner}"))
+
+    in_gateway(body)
+
+
 async def _grant(gateway):
     grant = {"holder": "quillwork/q01", "project": "orchid", "assets": ["orchid-sft-v3"], "actions": ["read"]}
     more = {"granted_by": "lab/mira", "not_before": 0, "expires_at": gateway.custody.clock.now() + 86_400}

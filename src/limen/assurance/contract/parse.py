@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from datetime import date
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, Decimal, localcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.assurance.contract import form, marked
@@ -242,8 +242,10 @@ def _amount(cap: tuple[str, bool], fee: str) -> str:
     """A cap as an amount in the fee's places, rounded down: a cap is never more than was written."""
     number, of_fee = cap
     quantum = Decimal(1).scaleb(-len(fee.partition(".")[2]))
-    amount = Decimal(number) * Decimal(fee) / 100 if of_fee else Decimal(number)
-    return str(amount.quantize(quantum, ROUND_DOWN))
+    with localcontext() as context:
+        context.prec = 60
+        amount = Decimal(number) * Decimal(fee) / 100 if of_fee else Decimal(number)
+        return str(amount.quantize(quantum, ROUND_DOWN))
 
 
 def _under(where: str, name: str) -> str:
