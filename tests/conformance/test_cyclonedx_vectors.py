@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import boms
+from limen.assurance.bom.again import read_again
 from limen.assurance.bom.judge import judge
 from limen.core.errors import Invalid
 
@@ -31,6 +32,7 @@ def test_every_document_is_judged_rightly_and_comes_back_byte_for_byte(tmp_path)
         raw = path.read_bytes()
         if path.name.startswith("valid"):
             assert reason(raw) == "", path.name
+            assert read_again(raw) == judge(raw).document, path.name
         else:
             assert ":" in reason(raw), path.name
         if "bomformat" in path.name:

@@ -14,6 +14,8 @@ import random
 import pytest
 
 import boms
+from limen.assurance.bom.again import read_again
+from limen.assurance.bom.judge import judge
 from limen.core.errors import Invalid, LimenError
 from limen.formats import cyclonedx
 
@@ -122,6 +124,8 @@ def run(count, data, *, seed=0):
             outcomes["refused"] += 1
             continue
         raws.append(raw)
+        if judged := judge(raw).document:
+            assert read_again(raw) == judged
     asked = log.boms(data)
     for bom in asked.revisions():
         outcomes["quarantined" if bom.quarantined else "counted"] += 1

@@ -21,10 +21,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from limen.assurance.bom.quiet import collector_still
+from limen.assurance.bom.again import read_again
 from limen.core.errors import LimenError
 from limen.filing import time_of
-from limen.formats import cyclonedx
 from limen.formats.purl import Package
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
     from limen.formats.cyclonedx import Document, Part, Service
 
-_MARK: Final = b"\xef\xbb\xbf"  # of the byte order, which some programs write
 SCHEMA: Final = """
 CREATE TABLE package (id INTEGER PRIMARY KEY, ecosystem TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (ecosystem, name)) STRICT;
 CREATE TABLE component (
@@ -213,9 +211,7 @@ class History:
         if hashlib.sha256(raw).hexdigest() != digest:
             return None, "its bytes in the store are not those that were filed: restore them from a backup"
         try:
-            # It was judged when it was filed: its nesting and its names need no second look.
-            with collector_still():
-                return cyclonedx.read(json.loads(raw.removeprefix(_MARK))), ""
+            return read_again(raw), ""
         except (LimenError, ValueError, RecursionError) as e:
             return None, f"its bytes can't be read any more: {e}"
 
