@@ -44,7 +44,7 @@ _Component = TypedDict(
         "isExternal": Any,
         "hashes": list[_Hash],
         "evidence": _Evidence,
-        "components": list["_Component"],  # type: ignore[misc]  # a component may hold components
+        "components": list["_Component"],
     },
     total=False,
 )
