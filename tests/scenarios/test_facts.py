@@ -81,6 +81,9 @@ def test_what_is_told_is_an_entry_with_its_paper(world, tmp_path):
     assert values(doc, "static_keys") == [2]
     listed = world.limen("fact", "list", "quillwork", "--measure", "soc2_report", "--measure", "static_keys").stdout
     assert "evidence" in listed
+    lines = {line.split()[0]: line for line in world.limen("fact", "list", "quillwork").stdout.splitlines() if line.strip()}
+    assert "declared" in lines["static_keys"]
+    assert "UNKNOWN:" in lines
     assert "declared" in listed
     keys = world.ask_json("static-key", "list", "quillwork")
     assert [(key["key"], key["ended"]) for key in keys["keys"]] == [("deploy-1", None), ("deploy-2", None)]

@@ -14,7 +14,13 @@ from limen.cli.link import call, data_option, json_option, print_json, say, tabl
 from limen.core.errors import Invalid
 
 _COLUMNS = ["from", "measure", "grade", "value", "at", "entries", "note"]
+_SUMMED = ["measure", "grade", "facts", "disputed", "samples", "newest", "worst", "at", "entries"]
 _SHOWN = 3
+_UNITS = (
+    ("d", 86_400_000_000, "h", 3_600_000_000),
+    ("h", 3_600_000_000, "min", 60_000_000),
+    ("min", 60_000_000, "s", 1_000_000),
+)
 
 
 # --- facts
@@ -55,13 +61,13 @@ def show(data: Path, vendor: str, as_of: str | None, since: str | None) -> None:
 
 @fact.command(name="list")
 @click.argument("vendor")
-@click.option("--measure", multiple=True, help="Only this one; may be given again.")
+@click.option("--measure", multiple=True, help="Every sample of this one; may be given again. Default: a line for each measure.")
 @click.option("--as-of", metavar="TIME", help="What was known then (RFC 3339). Default: now.")
 @click.option("--from", "since", metavar="TIME", help="The first day. Default: that on which the vendor was entered.")
 @data_option
 @json_option
 def list_(data: Path, vendor: str, *, measure: tuple[str, ...], as_of: str | None, since: str | None, as_json: bool) -> None:
-    """List what is known of a VENDOR, day by day, and on which days nobody can say."""
+    """List what is known of a VENDOR: by measure, or sample by sample; and on which days nobody can say."""
     document = call(data, "fact.document", _asked(vendor, as_of, since))
     if unknown := [name for name in measure if name not in document["census"]]:
         raise Invalid("--measure", f"{unknown[0]!r} is none; `limen fact measures` lists them")
@@ -75,16 +81,19 @@ def list_(data: Path, vendor: str, *, measure: tuple[str, ...], as_of: str | Non
         f"Facts of {vendor} as of {document['as_of']}; ledger {document['log']['origin']}, {document['log']['size']} entries"
     )
     click.echo()
-    click.echo(table([row for one in facts for row in _rows(one)], _COLUMNS))
+    if measure:
+        click.echo(table([row for one in facts for row in _rows(one)], _COLUMNS))
+    else:
+        click.echo(table(_summary(facts), _SUMMED))
     click.echo()
     for gap in gaps:
         click.echo(f"UNKNOWN: {gap['measure']} from {gap['from']} to {gap['to']}: {gap['why']}")
     for one in document["contradictions"]:
-        said, counted = one["declared"], one["measured"]
-        click.echo(
-            f"CONTRADICTION: {said['measure']} says {value_text(said['value'])} (entries {_list(said['entries'])}); "
-            f"{counted['measure']} was {value_text(counted['value'])} at {counted['at']} (entries {_list(counted['entries'])})"
+        said, counted = (
+            f"{row['measure']} {{}} {value_text(row['value'], row['measure'])} (entries {_list(row['entries'])})"
+            for row in (one["declared"], one["measured"])
         )
+        click.echo(f"CONTRADICTION: {said.format('says')}; {counted.format('was')} at {one['measured']['at']}")
 
 
 @fact.command()
@@ -170,11 +179,63 @@ def settle(data: Path, entry: int, outcome: str, reason: str, *, as_json: bool) 
 # --- words
 
 
-def value_text(value: Any) -> str:
-    """A value as a person reads it."""
+def value_text(value: Any, measure: str = "") -> str:
+    """A value as a person reads it; a duration in units of time."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value[0]}/{value[1]}" if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return f"{value[0]}/{value[1]}"
+    return duration(value) if measure.endswith("_us") else str(value)
+
+
+def duration(us: int) -> str:
+    """Microseconds in the largest two units that fit, cut off below."""
+    for unit, length, next_unit, next_length in _UNITS:
+        if us >= length:
+            return f"{us // length} {unit} {us % length // next_length} {next_unit}"
+    return f"{us / 1_000_000:.3f} s"
+
+
+def _summary(facts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A line for each measure of which there is any fact: how many, how it is known, the newest sample and the worst."""
+    by_measure: dict[str, list[dict[str, Any]]] = {}
+    for one in facts:
+        by_measure.setdefault(one["measure"], []).append(one)
+    rows = []
+    for name, mine in by_measure.items():
+        samples = [sample for one in mine for sample in one["samples"]]
+        worst = worst_of(name, samples)
+        grades = dict.fromkeys(one["grade"] for one in mine)
+        rows.append(
+            {
+                "measure": name,
+                "grade": ", ".join(grades),
+                "facts": len(mine),
+                "disputed": sum(1 for one in mine if one["disputed"]) or None,
+                "samples": len(samples),
+                "newest": value_text(samples[-1]["value"], name) if samples else "-",
+                "worst": value_text(worst["value"], name) if worst else "-",
+                "at": worst["at"] if worst else "",
+                "entries": _list(worst["entries"]) if worst else "",
+            }
+        )
+    return rows
+
+
+def worst_of(measure: str, samples: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The worst sample of a measure, the first of several; None of none."""
+    from decimal import Decimal
+    from fractions import Fraction
+
+    from limen.assurance.measures import MEASURES
+
+    def size(sample: dict[str, Any]) -> Fraction:
+        value = sample["value"]
+        return Fraction(*value) if isinstance(value, list) else Fraction(Decimal(value))
+
+    if not samples:
+        return None
+    return max(samples, key=size) if MEASURES[measure].worse == "more" else min(samples, key=size)
 
 
 def _rows(one: dict[str, Any]) -> list[dict[str, Any]]:
@@ -184,7 +245,7 @@ def _rows(one: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             **common,
-            "value": value_text(sample["value"]),
+            "value": value_text(sample["value"], one["measure"]),
             "at": sample["at"],
             "entries": _list(sample["entries"]),
             "note": sample.get("note", ""),

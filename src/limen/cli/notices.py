@@ -9,7 +9,7 @@ import click
 
 from limen.cli._papers import at_option, document_option, put, tell
 from limen.cli.exposure import microseconds
-from limen.cli.link import call, data_option, json_option, print_json, table
+from limen.cli.link import call, data_option, json_option, print_json, say, table
 
 
 @click.group()
@@ -164,6 +164,11 @@ def static_complete(data: Path, vendor: str, *, as_json: bool) -> None:
     """Enter that the keys of a VENDOR which are known are all. It holds for 31 days."""
     answer = call(data, "static.list", {"vendor": vendor})
     tell("limen/static-key.complete/v1", answer, f"{vendor}: {answer['count']} long-lived keys, and no other", as_json=as_json)
+    if answer["seen"] and not as_json:
+        say(f"limen: but other systems' logs show {len(answer['seen'])} keys of {vendor}'s that are not entered:")
+        for one in answer["seen"]:
+            say(f"  {one['kind']} {one['name']} ({', '.join(one['reasons'])})")
+        say("limen: enter them with `limen static-key add --observed`, or say by `static-key end` that they are no more")
 
 
 @static_key.command(name="list")

@@ -13,6 +13,7 @@ from limen.core.errors import Conflict, Invalid, NotFound
 from limen.core.events import MAX_INT, decode
 from limen.core.types import Side
 from limen.custody import GATEWAY
+from limen.verbs import reports
 
 if TYPE_CHECKING:
     from limen.filing import Filed
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 500  # characters of a note or a source
 _MOST: Final = 200  # keys that one incident names
+_OWN: Final = frozenset({"used", "issued"})  # what touches a key that is one's own; others were only read or cloned
 
 
 # --- reading
@@ -29,7 +31,7 @@ _MOST: Final = 200  # keys that one incident names
 async def fact_document(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """The facts document of one vendor as of a moment, by default this one."""
     del by
-    as_of_us = _as_of(gateway, args)
+    as_of_us = await _as_of(gateway, args)
     return await asyncio.to_thread(gateway.facts.document, args["vendor"], as_of_us, args.get("from_us"))
 
 
@@ -53,7 +55,7 @@ async def fact_measures(gateway: Gateway, args: dict[str, Any], by: str) -> list
 async def static_known(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """The long-lived keys of a vendor as they are known at a moment."""
     del by
-    as_of_us = _as_of(gateway, args)
+    as_of_us = await _as_of(gateway, args)
     known = await asyncio.to_thread(gateway.facts.known, args["vendor"], as_of_us)
     keys = Keys(known)
     rows = [
@@ -72,8 +74,10 @@ async def static_known(gateway: Gateway, args: dict[str, Any], by: str) -> dict[
     return {"vendor": args["vendor"], "keys": rows, "listed": moment(listed[-1].at_us) if listed else None}
 
 
-def _as_of(gateway: Gateway, args: dict[str, Any]) -> int:
+async def _as_of(gateway: Gateway, args: dict[str, Any]) -> int:
+    """The moment that is asked about, once all that was written up to now is in the log: else a later answer would differ."""
     now = gateway.custody.moment_us()
+    await gateway.custody.ledger.append_all(())
     asked = args.get("as_of_us")
     if asked is None:
         return now
@@ -236,8 +240,21 @@ async def static_list(gateway: Gateway, args: dict[str, Any], by: str) -> dict[s
     vendor = _vendor(gateway, args)
     known = await asyncio.to_thread(gateway.facts.known, vendor, MAX_INT)
     count = sum(1 for key in Keys(known) if key.ended_us is None)
+    entered = {key.name for key in Keys(known)}
+    seen = await reports.keys_list(gateway, {"vendor": vendor}, by)
     filed = await gateway.filing.note("static.list", {"vendor": vendor, "count": count}, by=by)
-    return {**_filed(filed), "count": count}
+    return {**_filed(filed), "count": count, "seen": _not_entered(seen, entered)}
+
+
+def _not_entered(seen: dict[str, Any], entered: set[str]) -> list[dict[str, Any]]:
+    """Keys that other systems' logs show in the vendor's own hands, and that nobody has entered by that name."""
+    return [
+        {"name": row["name"] or row["key"], "kind": row["kind"], "reasons": sorted({touch["reason"] for touch in row["touched"]})}
+        for row in seen["keys"]
+        if not {row["name"], row["key"]} & entered
+        and not row["kind"].endswith("temporary")
+        and any(touch["reason"] in _OWN for touch in row["touched"])
+    ]
 
 
 async def rotation_add(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
