@@ -13,6 +13,7 @@ from limen.assurance.evidence import persons
 from limen.assurance.evidence.bundle import compose
 from limen.assurance.evidence.collect import Order, Sources, collect
 from limen.assurance.evidence.scopes import SCOPES
+from limen.assurance.evidence.used import used
 from limen.core.errors import Conflict, Invalid, NotFound, TamperDetected
 from limen.core.types import Checkpoint
 from limen.durable import write_atomically
@@ -152,7 +153,7 @@ def _sources(gateway: Gateway) -> Sources:
         read=gateway.filing.read,
         facts=lambda vendor, as_of_us, from_us: gateway.facts.document(vendor, as_of_us, since(vendor, as_of_us, from_us)),
         judged=judged,
-        advisories=lambda _vendor, _as_of_us: (),
+        advisories=lambda vendor, as_of_us: used(gateway.matching, gateway.advisories, vendor, as_of_us),
         persons=persons.Persons.of(persons.known_names(gateway.custody)),
         vendors=frozenset(gateway.custody.catalog.snapshot.state.vendors),
     )

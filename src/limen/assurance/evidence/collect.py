@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from limen.assurance.evidence import named
 from limen.assurance.evidence.bundle import Document, Opening, Parts, Previous
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from limen.assurance.evidence.filed import Filed, Row
     from limen.assurance.evidence.persons import Persons
     from limen.assurance.evidence.scopes import Scope
+    from limen.assurance.evidence.used import Used
     from limen.core.types import Checkpoint
     from limen.formats.note import Verifier
     from limen.verify.published import Published
@@ -59,14 +60,6 @@ _ORDERS: Final = ("pause.order", "pause.measured", "pause.lift", "restrict.order
 MOST_PROOFS: Final = 500
 
 
-class Advisory(Protocol):
-    """One revision of an advisory that was used: the feed's entry, its id, its bytes."""
-
-    entry: int
-    id: str
-    raw: bytes
-
-
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What is read. `judged` gives the contract in force in its JSON form, waivers included, or None."""
@@ -77,7 +70,7 @@ class Sources:
     read: Callable[[str], bytes]
     facts: Callable[[str, int, int], dict[str, Any]]
     judged: Callable[[str, int], dict[str, Any] | None]
-    advisories: Callable[[str, int], Sequence[Advisory]]
+    advisories: Callable[[str, int], Sequence[Used]]
     persons: Persons
     vendors: frozenset[str]
 
@@ -222,7 +215,9 @@ def _advisories(sources: Sources, order: Order, scope: Scope, as_of_us: int) -> 
     for number, advisory in enumerate(sources.advisories(order.vendor, as_of_us)):
         path = f"documents/advisories/{advisory.entry}-{number}.json"
         digest = hashlib.sha256(advisory.raw).hexdigest()
-        document = Document(path, f"advisory {advisory.id}", digest, advisory.entry, advisory.raw, filed=False)
+        document = Document(
+            path, f"advisory {advisory.id}, revision {advisory.number}", digest, advisory.entry, advisory.raw, filed=False
+        )
         if "advisory" in scope.documents:
             found.append(_without_persons(sources.persons, document, own=False))
         else:

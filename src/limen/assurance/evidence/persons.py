@@ -28,18 +28,20 @@ FIELDS: Final = frozenset(
 )  # fmt: skip
 SHORTEST: Final = 3  # a name of fewer letters is found in everything
 _MAIL: Final = re.compile(r"[A-Za-z0-9._%+-]+@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,})")
-_WORD: Final = re.compile(r"\w+")
+# Words are runs of ASCII letters and digits and of whatever is beyond ASCII; the rest of ASCII parts them.
+_PARTS: Final = bytes(n if n > 127 or chr(n).isalnum() else 32 for n in range(256))  # noqa: PLR2004  ASCII's last
+_TIME: Final = re.compile(r"[0-9T:.Z+-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Persons:
-    """The names to look for, as rows of words in small letters."""
+    """The names to look for, as rows of words in small letters, in UTF-8."""
 
-    names: frozenset[tuple[str, ...]] = frozenset()
-    _first: Mapping[str, list[tuple[str, ...]]] = field(init=False, repr=False, compare=False)
+    names: frozenset[tuple[bytes, ...]] = frozenset()
+    _first: Mapping[bytes, list[tuple[bytes, ...]]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        first: dict[str, list[tuple[str, ...]]] = {}
+        first: dict[bytes, list[tuple[bytes, ...]]] = {}
         for words in sorted(self.names):
             first.setdefault(words[0], []).append(words)
         object.__setattr__(self, "_first", first)  # frozen: set once, here
@@ -47,7 +49,7 @@ class Persons:
     @classmethod
     def of(cls, names: Iterable[str]) -> Persons:
         """Of names as people write them. One without enough letters is not looked for."""
-        rows = (tuple(_WORD.findall(name.lower())) for name in names)
+        rows = (tuple(_words(name)) for name in names)
         return cls(frozenset(words for words in rows if sum(map(len, words)) >= SHORTEST))
 
     def named_in(self, text: str) -> str:
@@ -58,13 +60,13 @@ class Persons:
                     return found[0]
         if not self._first:
             return ""
-        words = _WORD.findall(text.lower())
+        words = _words(text)
         if self._first.keys().isdisjoint(words):
             return ""
         for at, word in enumerate(words):
             for name in self._first.get(word, ()):
                 if tuple(words[at : at + len(name)]) == name:
-                    return " ".join(name)
+                    return b" ".join(name).decode()
         return ""
 
     def scrubbed(self, value: Any) -> Any:
@@ -87,20 +89,36 @@ class Persons:
 
     def texts_replaced(self, value: Any) -> Any:
         """The same JSON value with the texts replaced that name somebody, and no field left out: of limen's own documents."""
-        seen: dict[str, str] = {}
+        naming = {text for text in _texts(value) if not _TIME.fullmatch(text) and self.named_in(text)}
 
         def walked(each: Any) -> Any:
             if isinstance(each, dict):
                 return {key: walked(inner) for key, inner in each.items()}
             if isinstance(each, list):
                 return [walked(inner) for inner in each]
-            if isinstance(each, str):
-                if each not in seen:  # 100,000 facts hold few different texts
-                    seen[each] = STANDS_FOR if self.named_in(each) else each
-                return seen[each]
-            return each
+            return STANDS_FOR if isinstance(each, str) and each in naming else each
 
-        return walked(value)
+        return walked(value) if naming else value
+
+
+def _texts(value: Any) -> set[str]:
+    """The different texts in a JSON value: 100,000 facts hold few that are no times."""
+    found: set[str] = set()
+    left = [value]
+    while left:
+        each = left.pop()
+        kind = type(each)
+        if kind is dict:
+            left += each.values()
+        elif kind is list:
+            left += each
+        elif kind is str:
+            found.add(each)
+    return found
+
+
+def _words(text: str) -> list[bytes]:
+    return text.lower().encode(errors="replace").translate(_PARTS).split()
 
 
 def _is_version(domain: str) -> bool:
