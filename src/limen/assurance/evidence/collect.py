@@ -211,13 +211,13 @@ def _withheld(document: Document, why: str, reading: bytes | None = None) -> Doc
 
 def _advisories(sources: Sources, order: Order, scope: Scope, as_of_us: int) -> list[Document]:
     """The revisions that were met. A feed is one document of many records, so the entry tells where each came from."""
+    feeds = {row.entry: row.fields["digest"] for row in sources.filed.rows(["advisory.feed"])}
     found = []
     for number, advisory in enumerate(sources.advisories(order.vendor, as_of_us)):
         path = f"documents/advisories/{advisory.entry}-{number}.json"
         digest = hashlib.sha256(advisory.raw).hexdigest()
-        document = Document(
-            path, f"advisory {advisory.id}, revision {advisory.number}", digest, advisory.entry, advisory.raw, filed=False
-        )
+        what, alone = f"advisory {advisory.id}, revision {advisory.number}", feeds.get(advisory.entry) == digest
+        document = Document(path, what, digest, advisory.entry, advisory.raw, filed=alone)
         if "advisory" in scope.documents:
             found.append(_without_persons(sources.persons, document, own=False))
         else:

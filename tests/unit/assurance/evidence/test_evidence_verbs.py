@@ -8,8 +8,9 @@ import json
 from pathlib import Path
 
 import pytest
-from evidenced import ADDRESS, PEOPLE, ask, bom, exported, read, settled
 
+import feeds
+from evidenced import ADDRESS, PEOPLE, ask, bom, exported, read, settled
 from inprocess import a_session
 from limen.assurance.evidence.bundle import compose
 from limen.assurance.evidence.collect import collect
@@ -261,6 +262,33 @@ def test_without_a_contract_the_bundle_says_so(in_gateway, tmp_path):
 
         assert answers(gateway, tmp_path / "b.zip")[4] == NONE
         assert "no contract of tessel was in force" in json.loads(files_of(tmp_path / "b.zip")["data/bundle.json"])["no_verdict"]
+
+    in_gateway(body)
+
+
+def test_every_known_revision_of_an_advisory_that_was_met_is_in_the_bundle(in_gateway, tmp_path):
+    first = feeds.record("MAL-2026-2144", feeds.affected("litellm", "1.82.8"))
+    second = feeds.record("MAL-2026-2144", feeds.affected("litellm", "1.82.6", "1.82.8"), modified=60_000_000)
+    second["credits"] = [{"name": "Somebody Outside", "contact": ["finder@elsewhere.example"]}]
+    other = feeds.record("MAL-2026-9", feeds.affected("another", "1"))
+
+    async def body(gateway):
+        await settled(gateway, named=False)
+        for record in (first, second, other):
+            digest, _ = gateway.custody.blobs.put([feeds.raw(record)])
+            await ask(gateway, "advisory.feed", digest=digest, source="osv")
+        found = await exported(gateway, tmp_path / "b.zip")
+        files = files_of(tmp_path / "b.zip")
+        told = [each for each in json.loads(files["data/bundle.json"])["documents"] if "advisory" in each["what"]]
+
+        assert [each["what"] for each in told] == [f"advisory MAL-2026-2144, revision {number}" for number in (1, 2)]
+        assert json.loads(files[f"data/{told[0]['path']}"]) == first
+        assert told[1]["withheld"].startswith("it names people")
+        reading = json.loads(files[f"data/{told[1]['path']}.redacted.json"])
+        assert reading["affected"] == second["affected"]
+        assert "elsewhere.example" not in texts(files)
+        assert found["withheld"] == 1
+        assert answers(gateway, tmp_path / "b.zip")[:3] == [YES, YES, YES]
 
     in_gateway(body)
 
