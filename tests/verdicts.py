@@ -35,7 +35,7 @@ CLAUSES = [
 
 
 def clause(ref, verdict, grade, why, value, green, **more):
-    worst = [{"value": value, "at": "2026-03-31T09:00:00Z", "entries": [4711, 4712]}] if verdict == "breached" else []
+    worst = [{"value": value, "at": "2026-03-31T09:00:00Z", "entries": [4711, 4712, 4711]}] if verdict == "breached" else []
     return {
         "ref": ref,
         "control": ref.partition(".")[0] if ref.startswith("LM") else "",

@@ -202,7 +202,7 @@ def _observation(verdict: Mapping[str, Any], clause: Mapping[str, Any], *, seed:
     evidence = [
         {"description": f"{one.get('value_text') or _text(one.get('value'))} at {one['at']}", "props": [_prop("entry", str(e))]}
         for one in clause.get("worst") or ()
-        for e in one.get("entries") or ()
+        for e in dict.fromkeys(one.get("entries") or ())
     ]
     if evidence:
         made["relevant-evidence"] = evidence

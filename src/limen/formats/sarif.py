@@ -91,7 +91,7 @@ def _events(verdict: Mapping[str, Any], clause: Mapping[str, Any]) -> Iterator[d
     """The worst events, each at the entries that prove it."""
     origin = (verdict["facts"].get("log") or {}).get("origin", "")
     for number, worst in enumerate(clause.get("worst") or (), 1):
-        entries = worst.get("entries") or ()
+        entries = dict.fromkeys(worst.get("entries") or ())  # one event may rest on an entry twice; locations are a set
         yield {
             "id": number,
             "message": {"text": f"{worst.get('value_text') or _words(worst.get('value'))} at {worst['at']}"},
