@@ -119,9 +119,16 @@ class Warned:
         self.tell_time(-48, "14:00")
         done = await self._ask("pause", {"subject": "person/quillwork/q12", "reason": "a drill", "drill": True})
         took = {"subject": "person/quillwork/q12", "order": done["entry"], "last_byte_us": 0, "clock": "nothing was running"}
-        await self._ask("pause.measured", took)
+        measured = await self._ask("pause.measured", took)
         self.tell_time(-48, "14:05")
         await self._ask("resume", {"subject": "person/quillwork/q12", "reason": "the drill is over"})
+        self.telling.act(
+            "-48",
+            "limen pause person/quillwork/q12 --drill",
+            happened=["Cutting q12 off is rehearsed, and lifted five minutes later."],
+            said=[f"{len(done['sessions'])} sessions ended; the contract asks for a drill at most 92 days old"],
+            proof=f"entries {done['entry']} (order) and {measured['entry']} (measured)",
+        )
 
     async def first(self) -> int:
         """Day -9: fresh bills of material, and five minutes later the advisory that names one version. Returns its entry."""
@@ -158,7 +165,7 @@ class Warned:
             happened=["An advisory names litellm 1.82.8, and only that. No signed source says so."],
             said=[
                 *_table(found),
-                f"quillwork: {hit['purl']} at {hit['path'].removeprefix('@ ')} since {hit['from']}",
+                "a week before quillwork says so itself",
                 *waiting,
             ],
             proof=f"entries {feed['entry']} (revision 1) and {noticed['entry']} (incident: quillwork's notice is awaited)",
