@@ -14,7 +14,7 @@ import feeds
 from limen.assurance.advisories import feed
 from limen.core.errors import Invalid
 from limen.formats import vex
-from limen.formats.osv import Advisory, Affected
+from limen.formats.osv import Advisory, Affected, Event, Range
 from limen.formats.purl import Package
 from limen.formats.versions import key
 
@@ -143,6 +143,23 @@ def test_a_version_without_a_place_is_never_cleared_by_a_range(version, ecosyste
     affected = [{"package": {"ecosystem": ecosystem, "name": "x"}, "ranges": ranges}]
     answer = Advisory.read(json.dumps({**raw, "affected": affected}).encode()).affects(Package(ecosystem, "x"), version)
     assert answer is not False or key(ecosystem, version) is not None
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_range_holds_what_its_stretches_enumerate_in_whatever_order_its_events_come(data):
+    """Stretches may touch, and may be one version long; each ends with `fixed` or `last_affected`."""
+    at, events, listed = 1, [], set()
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = at + data.draw(st.integers(0, 2))
+        end = start + data.draw(st.integers(0, 3))
+        closing = data.draw(st.sampled_from(["fixed", "last_affected"])) if end > start else "last_affected"
+        events += [Event("introduced", str(start)), Event(closing, str(end))]
+        listed |= {n for n in range(20) if start <= n < end or (closing == "last_affected" and n == end)}
+        at = end
+    shuffled = tuple(data.draw(st.permutations(events)))
+    ranged = Affected(Package("npm", "x"), ranges=(Range("SEMVER", shuffled),))
+    assert {n for n in range(20) if ranged.holds(f"{n}.0.0")} == listed
 
 
 def mutated(rng, raw):

@@ -4,10 +4,10 @@
 passes over. `affects` has three values, and None (cannot say) wherever a text can't be placed in its ecosystem's order:
 an unparseable version is never cleared.
 
-Where the specification is silent: at one version `fixed` comes before `introduced`, and that before `last_affected`. A
-version counts as listed in `versions` if it is the same version in another spelling. GIT ranges are about commits; they
-count only where nothing else is said, and then as *cannot say*. What has a release in the ecosystem's name (`Debian:12`)
-is about that release; whether it holds for a package of an unnamed release can't be said.
+Where the specification is silent: at one version `fixed` comes before `introduced`; a `last_affected` there closes one of what
+was open before and what is introduced. A version counts as listed in `versions` if it is the same version in another spelling.
+GIT ranges are about commits; they count only where nothing else is said, and then as *cannot say*. What has a release in the
+ecosystem's name (`Debian:12`) is about that release; whether it holds for a package of an unnamed release can't be said.
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ _FIRST_US: Final = -62_135_596_800_000_000
 _LAST_US: Final = 253_402_300_799_999_999
 _DIGEST: Final = re.compile(r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})\Z")
 _KINDS: Final = ("ECOSYSTEM", "SEMVER", "GIT")
-_FIXED, _INTRODUCED, _LAST = range(3)
-_RANKS: Final = {"fixed": _FIXED, "introduced": _INTRODUCED, "last_affected": _LAST}
-_EVENTS: Final = (*_RANKS, "limit")
+_EVENTS: Final = ("introduced", "fixed", "last_affected", "limit")
 
 
 class Event(NamedTuple):
@@ -49,6 +47,10 @@ class Event(NamedTuple):
 
     kind: str
     version: str
+
+
+_FROM_THE_START: Final = Event("introduced", "0")
+_UNLIMITED: Final = Event("limit", "*")
 
 
 class Range(NamedTuple):
@@ -60,9 +62,7 @@ class Range(NamedTuple):
     @property
     def is_everything(self) -> bool:
         """Whether it holds every version there is, so that nobody need read the version."""
-        return Event("introduced", "0") in self.events and all(
-            event.kind == "introduced" or event == ("limit", "*") for event in self.events
-        )
+        return _FROM_THE_START in self.events and all(event.kind == "introduced" or event == _UNLIMITED for event in self.events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +213,11 @@ def _keys(ecosystem: str, listed: frozenset[str]) -> frozenset[Any]:
 
 
 class _Ordered(NamedTuple):
-    """One range with its events placed in their order; `events` is None if one has no place in it."""
+    """One range with its events placed in their order; `steps` is None if one has no place in it."""
 
     rules: str
-    events: tuple[tuple[Any, ...], tuple[tuple[Any, int], ...]] | None
+    limits: tuple[Any, ...]
+    steps: tuple[_Step, ...] | None
     always: bool  # introduced from the start
     public: bool  # PEP 440: a local label counts only against another
 
@@ -224,41 +225,60 @@ class _Ordered(NamedTuple):
     def of(cls, ecosystem: str, each: Range) -> _Ordered:
         rules = order.SEMVER if each.kind == "SEMVER" else ecosystem
         public = rules == "PyPI" and not any("+" in event.version for event in each.events)
-        return cls(rules, _placed(rules, each.events), Event("introduced", "0") in each.events, public)
+        limits, steps = _placed(rules, each.events)
+        return cls(rules, limits, steps, _FROM_THE_START in each.events, public)
 
     def holds(self, version: str) -> bool | None:
-        """The specification's evaluation of one range, steps as there."""
+        """The specification's evaluation of one range."""
         mine = order.certain(self.rules, pypi.public(version) if self.public else version)
-        if self.events is None or mine is None:
+        if self.steps is None or mine is None:
             return None
-        limits, bounds = self.events
-        if limits and not any(mine < limit for limit in limits):
+        if self.limits and not any(mine < limit for limit in self.limits):
             return False
         affected = self.always
-        for bound, rank in bounds:
-            if rank == _INTRODUCED:
-                affected = affected or mine >= bound
-            elif mine > bound or (rank == _FIXED and mine == bound):
-                affected = False
+        for step in self.steps:
+            if mine < step.key:
+                break
+            affected = step.at if mine == step.key else step.after
         return affected
 
 
+class _Step(NamedTuple):
+    """A version at which something changes: whether it is affected itself, and whether what follows it is."""
+
+    key: Any
+    at: bool
+    after: bool
+
+
 @lru_cache(maxsize=1 << 14)
-def _placed(rules: str, events: tuple[Event, ...]) -> tuple[tuple[Any, ...], tuple[tuple[Any, int], ...]] | None:
-    """The limits, and the other events but `introduced: 0` in order; None if one has no place in it."""
-    limits, bounds = [], []
-    unlimited = Event("limit", "*") in events
+def _placed(rules: str, events: tuple[Event, ...]) -> tuple[tuple[Any, ...], tuple[_Step, ...] | None]:
+    """The limits, and the steps in their order (None if an event has no place in it).
+
+    At one version, `fixed` comes before `introduced`. A `last_affected` closes one of what was open before and what is introduced
+    just there: stretches may touch, and a stretch may be one version.
+    """
+    limits = []
+    found: dict[Any, list[str]] = {}
     for event in events:
-        if event in {("introduced", "0"), ("limit", "*")}:
+        if event in {_FROM_THE_START, _UNLIMITED}:
             continue
         placed = order.certain(rules, event.version)
         if placed is None:
-            return None
+            return (), None
         if event.kind == "limit":
             limits.append(placed)
         else:
-            bounds.append((placed, _RANKS[event.kind]))
-    return () if unlimited else tuple(limits), tuple(sorted(bounds))
+            found.setdefault(placed, []).append(event.kind)
+    steps = []
+    affected = _FROM_THE_START in events
+    for placed in sorted(found):
+        kinds = found[placed]
+        before = affected and "fixed" not in kinds
+        opened = before + kinds.count("introduced")
+        affected = opened > kinds.count("last_affected")
+        steps.append(_Step(placed, opened > 0, affected))
+    return () if _UNLIMITED in events else tuple(limits), tuple(steps)
 
 
 def _json(raw: bytes) -> dict[str, Any]:
