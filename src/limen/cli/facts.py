@@ -193,7 +193,7 @@ def duration(us: int) -> str:
     for unit, length, next_unit, next_length in _UNITS:
         if us >= length:
             return f"{us // length} {unit} {us % length // next_length} {next_unit}"
-    return f"{us / 1_000_000:.3f} s"
+    return f"{us // 1_000_000}.{us % 1_000_000 // 1_000:03} s"
 
 
 def _summary(facts: list[dict[str, Any]]) -> list[dict[str, Any]]:

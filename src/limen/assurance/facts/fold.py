@@ -171,8 +171,10 @@ class FactsFold:
                 "INSERT OR IGNORE INTO unsure VALUES (:entry, :vendor, :at_us, :told_us, :outcome)",
                 {"entry": of, "vendor": row["vendor"], "at_us": row["at_us"], "told_us": at_us, "outcome": index},
             )
+        kept = "[]"
         if row["copy"] is not None:
             parts = [tuple(part) for part in json.loads(row["parts"])]
+            kept = json.dumps([["", 0, sum(end - start for _, start, end in parts)]])  # how much is all that is asked later
             bytes_ = grow(connection, row["copy"], handed(parts, outcome) if certain else parts)
             if bytes_:
                 connection.execute(
@@ -182,7 +184,8 @@ class FactsFold:
         if row["at_us"] // MINUTE_US == at_us // MINUTE_US:
             connection.execute("DELETE FROM flight WHERE entry = :of", {"of": of})
         else:
-            connection.execute("UPDATE flight SET closed_us = :at_us WHERE entry = :of", {"of": of, "at_us": at_us})
+            closed = {"of": of, "at_us": at_us, "kept": kept}
+            connection.execute("UPDATE flight SET closed_us = :at_us, parts = :kept WHERE entry = :of", closed)
 
     def _refusal(self, connection: sqlite3.Connection, index: int, refusal: dict[str, Any], at_us: int) -> None:
         vendor = refusal.get("vendor")
