@@ -140,35 +140,35 @@ RANGED = [{"package": {"ecosystem": "PyPI", "name": "litellm"},
            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "1.82.7"}, {"last_affected": "1.82.8"}]}]}]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("parts", "record", "verdict"),
-    [
-        ([component("litellm", "1.82.6")], {}, NO),
-        ([component("LiteLLM", "1.82.8")], {}, YES),
-        ([component("lite_llm", "1.82.8")], {}, NO),
-        ([component("litellm", "1.82.8", scope="optional")], {}, NO),
-        ([component("litellm", "1.82.8", scope="excluded")], {}, CANNOT_SAY),
-        ([component("litellm", "1.82.8")], {"withdrawn": f"{NIGHT}T12:00:00Z"}, NO),
-        ([component("litellm", "1.82.8+local.3")], {}, YES),
-        ([component("litellm", "nightly-dirty")], {"affected": RANGED}, CANNOT_SAY),
-        ([{"type": "library", "name": "litellm", "version": "1.82.8"}], {}, CANNOT_SAY),
-        ([component("litellm", "1.82.8", "npm")], {}, NO),
-    ],
-    ids=[
-        "1.82.6", "another spelling", "lite_llm", "in a lock file, not installed", "excluded", "withdrawn", "a local build",
-        "unparseable", "no purl", "another registry",
-    ],
-)  # fmt: skip
-def test_near_misses_are_each_right(tmp_path, parts, record, verdict):
-    async def body():
-        async with a_night(tmp_path / "data") as night:
-            night.at(f"{NIGHT}T16:10:00Z")
-            document = {"components": parts}
-            await night.bom("tessel", {}, f"{NIGHT}T09:00:00Z", **document)
-            await night.feed(malicious(**record))
-            await night.verb("advisory.window.add", id="MAL-2026-2144", channel="pypi", source="advice", **WINDOW)
+NEAR = {
+    "older": ([component("litellm", "1.82.6")], {}, NO),
+    "another-spelling": ([component("LiteLLM", "1.82.8")], {}, YES),
+    "another-project": ([component("lite_llm", "1.82.8")], {}, NO),
+    "in-a-lock-file": ([component("litellm", "1.82.8", scope="optional")], {}, NO),
+    "excluded": ([component("litellm", "1.82.8", scope="excluded")], {}, CANNOT_SAY),
+    "withdrawn": ([component("litellm", "1.82.8")], {"withdrawn": f"{NIGHT}T12:00:00Z"}, NO),
+    "a-local-build": ([component("litellm", "1.82.8+local.3")], {}, YES),
+    "unparseable": ([component("litellm", "nightly-dirty")], {"affected": RANGED}, CANNOT_SAY),
+    "no-purl": ([{"type": "library", "name": "litellm", "version": "1.82.8"}], {}, CANNOT_SAY),
+    "another-registry": ([component("litellm", "1.82.8", "npm")], {}, NO),
+}
 
-            assert (await night.verdicts())["tessel"] == verdict
+
+def test_near_misses_are_each_right(tmp_path):
+    """Each vendor is a near miss of its own record."""
+
+    async def body():
+        async with a_night(tmp_path / "data", more_vendors=NEAR) as night:
+            night.at(f"{NIGHT}T16:10:00Z")
+            for vendor, (parts, _, _) in NEAR.items():
+                await night.bom(vendor, {}, f"{NIGHT}T09:00:00Z", components=parts)
+            await night.feed(*(malicious(id_=f"MAL-{vendor}", **record) for vendor, (_, record, _) in NEAR.items()))
+            said = {}
+            for vendor in NEAR:
+                await night.verb("advisory.window.add", id=f"MAL-{vendor}", channel="pypi", source="advice", **WINDOW)
+                said[vendor] = (await night.verdicts(f"MAL-{vendor}"))[vendor]
+
+            assert said == {vendor: verdict for vendor, (_, _, verdict) in NEAR.items()}
 
     asyncio.run(body())
 

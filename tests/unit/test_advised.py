@@ -247,13 +247,11 @@ def test_more_people_than_the_cap_wait_too(tmp_path):
     run(tmp_path, body, cap_people=12)
 
 
-@pytest.mark.parametrize("signed", [True, False])
-def test_a_flood_of_10_000_advisories_changes_nobodys_access_and_is_one_action_that_says_so(tmp_path, signed):
+def test_a_flood_of_10_000_advisories_changes_nobodys_access_and_is_one_action_that_says_so(tmp_path):
     async def body(night):
         await ran(night, "quillwork", "tessel")
-        flood = [malicious(id_=f"MAL-2026-{n}") for n in range(10_000)]
 
-        await (night.feed(*flood) if signed else night.feed(*flood, signer=None))
+        await night.feed(*(malicious(id_=f"MAL-2026-{n}") for n in range(10_000)), signer=None)
 
         assert not night.restricted
         [action] = await night.actions()
@@ -261,9 +259,18 @@ def test_a_flood_of_10_000_advisories_changes_nobodys_access_and_is_one_action_t
         assert action["why"][0].startswith("a flood: with these 10000 findings there would be more than 20 today")
         [entry] = entries(night, "advisory.action")
         assert len(entry["ids"]) == 20
-        if not signed:  # and it does not hold up what a trusted source says
-            await night.feed(malicious(id_="MAL-2026-2144-REAL"))
-            assert set(night.restricted) == {"vendor/quillwork", "vendor/tessel"}
+        await night.feed(malicious(id_="MAL-2026-REAL"))  # it does not hold up what a trusted source says
+        assert set(night.restricted) == {"vendor/quillwork", "vendor/tessel"}
+
+    run(tmp_path, body)
+
+
+def test_a_flood_from_a_trusted_source_changes_nobodys_access_either(tmp_path):
+    async def body(night):
+        await ran(night, "quillwork")
+        await night.feed(*(malicious(id_=f"MAL-2026-{n}") for n in range(21)))
+        assert not night.restricted
+        assert [(a["flood"], a["needs"], a["state"]) for a in await night.actions()] == [(True, 2, "waiting")]
 
     run(tmp_path, body)
 
@@ -298,23 +305,23 @@ def test_whoever_brought_the_advisory_does_not_approve_it(tmp_path):
     run(tmp_path, body)
 
 
-@pytest.mark.parametrize(
-    ("by", "who", "why"),
-    [
-        (ROOT, {}, "root is nobody in particular"),
-        (ADA, {}, "an approval is a person's"),
-        (ROOT, {"as": "lab/dee"}, "may not decide what follows from advisories: it takes the role owner, security"),
-        (ROOT, {"as": "quillwork/q01"}, "is no active person of the lab"),
-    ],
-)
-def test_only_a_named_lab_person_with_the_role_approves_or_declines(tmp_path, by, who, why):
+NOBODY = [
+    (ROOT, {}, "root is nobody in particular"),
+    (ADA, {}, "an approval is a person's"),
+    (ROOT, {"as": "lab/dee"}, "may not decide what follows from advisories: it takes the role owner, security"),
+    (ROOT, {"as": "quillwork/q01"}, "is no active person of the lab"),
+]
+
+
+def test_only_a_named_lab_person_with_the_role_approves_or_declines(tmp_path):
     async def body(night):
         await ran(night, "quillwork")
         await night.feed(malicious(), signer=None)
         [action] = await night.actions()
-        for verb, more in (("advisory.approve", {}), ("advisory.decline", {"reason": "x"})):
-            with pytest.raises(Denied, match=why):
-                await night.verb(verb, by=by, action=action["action"], **more, **who)
+        for by, who, why in NOBODY:
+            for verb, more in (("advisory.approve", {}), ("advisory.decline", {"reason": "x"})):
+                with pytest.raises(Denied, match=why):
+                    await night.verb(verb, by=by, action=action["action"], **more, **who)
         assert not night.restricted
 
     run(tmp_path, body)
