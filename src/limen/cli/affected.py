@@ -88,7 +88,7 @@ def _vendor(row: dict[str, Any]) -> None:
     for each in row["components"]:
         records = ", ".join(f"{r['id']} revision {r['revision']} (entry {r['entry']})" for r in each["records"])
         until = each["to"] or "now, as far as its newest bill of material says"
-        click.echo(f"  ran {each['purl']} at {each['path'] or 'its top level'}")
+        click.echo(f"  ran {each['purl']} at {each['path'].removeprefix('@ ') or 'its top level'}")
         click.echo(f"    from {each['from']} to {until}; bill of material: entry {each['bom']}")
         click.echo(f"    named by {records}, by its {each['by']}")
         if each["to"] is None and each["seen"]:

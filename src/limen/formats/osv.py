@@ -84,6 +84,8 @@ class Affected:
             return lambda _: True
         ranges = [_Ordered.of(self.package.ecosystem, each) for each in self.ranges if each.kind != "GIT"]
         listed = self.versions
+        if len(ranges) == 1 and not listed:
+            return ranges[0].holds
 
         def holds(version: str) -> bool | None:
             if version and version in listed:

@@ -39,13 +39,17 @@ async def affected(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str,
     policies = await asyncio.to_thread(gateway.advised.actions.policies)
     answer = _asked(asked)
     start, end = asked.windows.widest() or (None, None)
+    known_us = asked.question.now_us
+    end = min(end or known_us, known_us) if args.get("as_of_us") is not None else end
     concerned = [a for a in asked.answers if a.verdict is not Verdict.NO and a.vendor in set(vendors)]
     served = await _served(gateway, concerned, start, end) if args.get("exposure", True) else {}
     for each, row in zip(asked.answers, answer["vendors"], strict=True):
         row["served"] = served.get(each.vendor)
         row["sessions"] = _sessions(gateway, each.vendor)
         row["policy"] = policies.get(each.vendor, Policy()).act.value
-        row["actions"] = [a.entry for a in actions if set(a.ids) & set(asked.finding.ids) and _concerns(a, each.vendor)]
+        row["actions"] = [
+            a.entry for a in actions if set(a.ids) & set(asked.finding.ids) and _concerns(a, each.vendor) and a.at_us <= known_us
+        ]
     return answer
 
 

@@ -190,6 +190,7 @@ def test_in_a_lock_file_but_never_installed_is_no_by_the_vendors_word_and_other_
     assert answer.verdict is verdict
     if scope == "optional":
         assert "with scope optional: not installed, by the vendor's word" in answer.near[0]
+        assert answer.why.endswith("list none of it but what was not installed, by the vendor's word")
 
 
 def test_a_component_without_a_package_url_that_has_the_name_is_cannot_say():

@@ -45,15 +45,16 @@ def judge(
     """The vendor's answer, from its components of the packages asked about and all of its coverage, both as known then."""
     hits: list[Hit] = []
     doubts: list[Doubt] = []
+    away: list[str] = []
     near: list[str] = []
     listed = Intervals.of((c.start_us, c.end_us) for c in coverage)
     for presence in sorted(presences, key=lambda p: (p.start_us, p.path, p.purl)):
         records, by, why = _grounds(question, presence)
         if presence.scope != REQUIRED and (records or why):
-            away = _UNINSTALLED.get(presence.scope, "")
-            sentence = f"{_place(presence)} lists {presence.purl} with scope {presence.scope}: {away or _ELSEWHERE}"
-            if away:
-                near.append(sentence)
+            uninstalled = _UNINSTALLED.get(presence.scope, "")
+            sentence = f"{_place(presence)} lists {presence.purl} with scope {presence.scope}: {uninstalled or _ELSEWHERE}"
+            if uninstalled:
+                away.append(sentence)
             else:
                 doubts.append(Doubt(presence, sentence))
         elif records:
@@ -66,6 +67,8 @@ def judge(
             near.append(_near(question, presence))
     uncovered = _uncovered(question, coverage)
     verdict, why = _verdict(question, hits, doubts, uncovered)
+    if verdict is Verdict.NO and away:
+        why = f"{why} but what was not installed, by the vendor's word"
     return Answer(
         vendor=vendor,
         verdict=verdict,
@@ -73,7 +76,7 @@ def judge(
         hits=tuple(hits),
         doubts=tuple(doubts),
         uncovered=tuple(uncovered),
-        near=tuple(near),
+        near=(*away, *near),
         stated=tuple(stated),
         disagreements=tuple(_disagreements(question, hits)),
         boms=tuple(sorted({c.bom for c in coverage if c.start_us < question.end_us and c.end_us > question.start_us})),
@@ -182,7 +185,7 @@ def _near(question: Question, presence: Presence) -> str:
 
 def _place(presence: Presence) -> str:
     """Where a component is, in words; a BOM may list it without saying."""
-    return presence.path or "its top level"
+    return presence.path.removeprefix("@ ") or "its top level"
 
 
 def _until(presence: Presence, now_us: int) -> int:
