@@ -31,21 +31,29 @@ class Later:
         """Day -7: three ids turn out to be one thing."""
         self.tell_time(-7, "09:53")
         feed = self.file(papers.feed(papers.advisory(3)))
+        for source, end in papers.WINDOWS:
+            times = {"from": cast.at(-9, "10:39"), "to": cast.at(-9, end)}
+            windows = self.order("advisory.window.add", {"id": papers.MAL, "channel": "pypi", "source": source, **times})
         answers = [self.serving.ask("advisory", "affected", id_) for id_ in (papers.MAL, papers.PYSEC, papers.GHSA)]
         for answer in answers:
             judged(answer, {"quillwork": "yes", "brightfold": "yes"})
             expect("the ids of the finding", sorted(answer["ids"]), sorted([papers.MAL, papers.PYSEC, papers.GHSA]))
+            expect("the widest window", answer["widest"], {"from": cast.written(-9, "10:39"), "to": cast.written(-9, "16:00")})
         expect("findings", len({answer["finding"] for answer in answers}), 1)
         actions = self.order("advisory.actions", {})["actions"]
         self.telling.act(
             "-7",
             "09:53 aliases merge",
-            happened=["The records of three sources name each other."],
+            happened=[
+                "The records of three sources name each other. How long the packages could be had, they don't agree:",
+                "until 11:19, 13:11 or 16:00.",
+            ],
             said=[
+                "all three windows are kept; the widest, 10:39 to 16:00, is the one that is asked about",
                 f"one finding {answers[0]['finding']} from three ids: {', '.join(answers[0]['ids'])}",
                 f"{len(actions)} actions wait for a person, as before; the same is not counted twice",
             ],
-            proof=f"entry {feed['entry']}",
+            proof=f"entries {feed['entry']} (records) to {windows['entry']} (windows)",
         )
 
     def weekly(self, day: int) -> None:
