@@ -190,6 +190,20 @@ def test_what_was_served_after_a_return_is_not_returned_by_it(told):
     assert told.samples("return_us", 6 * DAY)[5] == [3 * DAY]
 
 
+def test_a_vendor_whose_people_are_all_gone_has_ended_its_work_and_workloads_go_with_their_sponsor(told):
+    told.add("person.add", person="p-1", roles=[])
+    told.add("workload.add", workload="p-ci", sponsor="p-1")
+    served(told, HOUR)
+    told.add("person.end", 2 * DAY, person="p-1")
+    assert told.samples("return_us", 4 * DAY) == {0: [], 1: [], 2: [DAY], 3: [2 * DAY]}
+
+
+def test_what_is_served_after_the_end_is_held_from_then_on(told):
+    told.add("notice.add", DAY, notice="project-end", project="orchid", ended_us=MONDAY + DAY, digest="")
+    served(told, 2 * DAY)
+    assert told.samples("return_us", 4 * DAY)[3] == [2 * DAY - US]
+
+
 def test_a_project_of_which_nothing_was_served_has_nothing_to_return(told):
     told.add("notice.add", DAY, notice="project-end", project="orchid", ended_us=MONDAY, digest="")
     assert set(map(str, told.samples("return_us", 3 * DAY).values())) == {"[]"}

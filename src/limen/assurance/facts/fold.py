@@ -53,7 +53,7 @@ class FactsFold:
     """The fold of `facts.db`. Deterministic; owned by whoever holds the derived file's lock."""
 
     name = "facts"
-    version = 1
+    version = 2
     schema = SCHEMA
     kinds: Sequence[str] = ("access.", *sorted({f"{kind.partition('.')[0]}." for kind in KINDS} - {"access."}))
 
@@ -268,13 +268,14 @@ class FactsFold:
         name = entry.get("person") or entry["workload"]
         if entry["vendor"] is not None:
             connection.execute(
-                "INSERT INTO holder VALUES (:entry, :name, :vendor, :at_us, NULL, NULL)",
-                {"entry": index, "name": name, "vendor": entry["vendor"], "at_us": at_us},
+                "INSERT INTO holder VALUES (:entry, :name, :vendor, :at_us, :sponsor, NULL, NULL)",
+                {"entry": index, "name": name, "vendor": entry["vendor"], "at_us": at_us, "sponsor": entry.get("sponsor")},
             )
 
     def _holder_end(self, connection: sqlite3.Connection, index: int, entry: dict[str, Any], at_us: int) -> None:
+        # The workloads that they sponsor end with them.
         connection.execute(
-            "UPDATE holder SET ended_us = :at_us, ended = :entry WHERE name = :name AND ended_us IS NULL",
+            "UPDATE holder SET ended_us = :at_us, ended = :entry WHERE (name = :name OR sponsor = :name) AND ended_us IS NULL",
             {"name": entry.get("person") or entry["workload"], "at_us": at_us, "entry": index},
         )
 

@@ -7,8 +7,9 @@ CREATE INDEX run_minute ON run (minute);
 CREATE TABLE lost (entry INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, from_us INTEGER NOT NULL, why TEXT NOT NULL) STRICT;
 CREATE TABLE vendor (id TEXT PRIMARY KEY, at_us INTEGER NOT NULL, entry INTEGER NOT NULL) STRICT;
 CREATE TABLE holder (entry INTEGER PRIMARY KEY, name TEXT NOT NULL, vendor TEXT NOT NULL, at_us INTEGER NOT NULL,
-    ended_us INTEGER, ended INTEGER) STRICT;
+    sponsor TEXT, ended_us INTEGER, ended INTEGER) STRICT;
 CREATE INDEX holder_name ON holder (name);
+CREATE INDEX holder_sponsor ON holder (sponsor);
 CREATE TABLE session (id TEXT PRIMARY KEY, vendor TEXT NOT NULL, who TEXT NOT NULL, project TEXT NOT NULL, sponsor TEXT,
     hardware INTEGER NOT NULL, entry INTEGER NOT NULL, at_us INTEGER NOT NULL, length_us INTEGER NOT NULL,
     ended_us INTEGER) STRICT;
