@@ -227,7 +227,7 @@ def test_what_the_vendor_says_of_itself_is_shown_and_clears_nothing(tmp_path):
 def test_an_image_is_found_by_its_digest_and_by_a_tag_that_floated(tmp_path):
     bad = "sha256:" + "ba" * 32
     images = {
-        "quillwork": f"pkg:docker/berriai/litellm@main-latest?repository_url=ghcr.io&digest={bad}",
+        "quillwork": "pkg:generic/an-image-without-a-name",
         "lexara": f"pkg:oci/litellm@{bad.replace(':', '%3A')}?repository_url=ghcr.io/berriai/litellm&tag=main-latest",
         "tessel": "pkg:docker/berriai/litellm@main-latest?repository_url=ghcr.io",
         "brightfold": "pkg:docker/berriai/litellm@v1.70.0?repository_url=ghcr.io",
@@ -244,7 +244,8 @@ def test_an_image_is_found_by_its_digest_and_by_a_tag_that_floated(tmp_path):
         async with a_night(tmp_path / "data") as night:
             for vendor, start in (("quillwork", "11:02"), ("lexara", "11:02"), ("tessel", "11:02"), ("brightfold", "11:02")):
                 night.at(f"{NIGHT}T{start}:30Z")
-                part = {"type": "container", "name": "litellm", "version": "x", "purl": images[vendor]}
+                hashes = [{"alg": "SHA-256", "content": "ba" * 32}] if vendor == "quillwork" else []
+                part = {"type": "container", "name": "litellm", "version": "x", "purl": images[vendor], "hashes": hashes}
                 await night.bom(vendor, {}, f"{NIGHT}T09:00:00Z", components=[])
                 await night.bom(vendor, {}, f"{NIGHT}T{start}:00Z", components=[part])
             night.at(f"{NIGHT}T16:10:00Z")
@@ -255,9 +256,16 @@ def test_an_image_is_found_by_its_digest_and_by_a_tag_that_floated(tmp_path):
             rows = (await night.affected(exposure=False))["vendors"]
 
             said = {vendor: (row["verdict"], [c["by"] for c in row["components"]]) for vendor, row in rows.items()}
-            assert said["lexara"] == (YES, ["digest"])
+            assert said["lexara"] == said["quillwork"] == (YES, ["digest"])
             assert said["tessel"] == (YES, ["tag"])
             assert said["brightfold"] == (CANNOT_SAY, [])  # it is none of those, and nobody lists what is in it
             assert "what is in 1 container images is not listed" in rows["brightfold"]["why"]
+
+            await night.gateway.advised.look()  # as the gateway does once a second
+            followed = {vendor["vendor"]: action for action in await night.actions() for vendor in action["vendors"]}
+            assert followed["lexara"]["state"] == "taken"
+            # A window is anybody's word: what rests on one alone waits for a person.
+            assert (followed["tessel"]["state"], followed["tessel"]["needs"]) == ("waiting", 1)
+            assert set(night.restricted) == {"vendor/lexara", "vendor/quillwork"}
 
     asyncio.run(body())

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from limen.assurance.bom.values import Presence
 from limen.assurance.match.act import Act, Strike
 from limen.formats.osv import Affected, same
-from limen.formats.purl import CONTAINER, Package
+from limen.formats.purl import CONTAINER, Package, image_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -82,9 +82,14 @@ FROM json_each(:components) wanted CROSS JOIN boms.presence p ON p.component = w
 JOIN boms.component c ON c.id = p.component LEFT JOIN boms.package k ON k.id = c.package WHERE {_KNOWN}
 """  # noqa: S608  a constant
 _NAMES: Final = """
-SELECT c.id, k.ecosystem, k.name, c.version, c.purl FROM json_each(:components) wanted
+SELECT c.id, k.ecosystem, k.name, c.version, coalesce(nullif(c.purl, ''), c.name) FROM json_each(:components) wanted
 CROSS JOIN boms.component c ON c.id = wanted.value LEFT JOIN boms.package k ON k.id = c.package
 """
+_FLOATED: Final = f"""
+SELECT r.name, v.feed, h.image, h.tag, h.start_us, h.end_us FROM had h JOIN record r ON r.id = h.record
+JOIN revision v ON v.record = h.record
+WHERE h.stated AND h.tag <> '' AND h.until_us IS NULL AND EXISTS ({_STANDS.format(revision="v.id")})
+"""  # noqa: S608  a constant
 _LONE: Final = """
 SELECT r.name FROM json_each(:ids) wanted CROSS JOIN record r ON r.name = wanted.value
 WHERE NOT EXISTS (SELECT 1 FROM alias a WHERE a.other = r.id)
@@ -172,18 +177,45 @@ class Matching:
         return answer
 
     def strikes(self) -> list[Strike]:
-        """What records of malicious packages that stand name, by what is known now: one for each vendor, component and record."""
+        """What records of malicious packages that stand name, by what is known now: one for each vendor, component and record.
+
+        Images by a floating tag too, where a window says that it named the bad one. Nobody signs windows: nothing follows from
+        one by itself.
+        """
         found: dict[tuple[str, Package, str, str, str], Strike] = {}
         for told in self.told([met for met in self.all(malicious=True) if met.said and met.scope == REQUIRED]):
-            if told.package is not None:
-                names = (told.met.vendor, told.package, told.version, told.id, told.may)
-                found[names] = Strike(*names[:3], told.met.bom, told.id, told.feed, told.may)
+            package = told.package or Package("", told.purl)  # found by its digest alone
+            names = (told.met.vendor, package, told.version, told.id, told.may)
+            found[names] = Strike(*names[:3], told.met.bom, told.id, told.feed, told.may)
+        for id_, feed, presence in self._floated():
+            if presence.package is not None:
+                names = (presence.vendor, presence.package, presence.version, id_, "")
+                found[names] = Strike(*names[:3], presence.bom, id_, feed, "")
         return [found[names] for names in sorted(found)]
 
-    def newest(self) -> tuple[int, int]:
-        """The newest entries of a feed and of a BOM: where neither is newer, nothing else meets. -1 for none."""
+    def _floated(self) -> Iterator[tuple[str, int, Presence]]:
+        """Images of a tag that began to run while a window says that it named what a malicious record is about."""
         with self._reading() as connection:
-            [feed] = connection.execute("SELECT coalesce(max(entry), -1) FROM feed").fetchone()
+            windows = connection.execute(_FLOATED, {"k": _NOW, "malicious": 1}).fetchall()
+        for id_, feed, image, tag, start_us, end_us in windows:
+            named = image_of(image)
+            for presences in self.listed([named[0]] if named else ()).values():
+                for each in presences:
+                    begun = start_us <= each.start_us < (_NOW if end_us is None else end_us)
+                    if (
+                        begun
+                        and each.version == tag
+                        and each.scope == REQUIRED
+                        and not any(d.startswith("sha256:") for d in each.digests)
+                    ):
+                        yield id_, feed, each
+
+    def newest(self) -> tuple[int, int]:
+        """The newest entries of a feed or window and of a BOM: where neither is newer, nothing else meets. -1 for none."""
+        with self._reading() as connection:
+            [feed] = connection.execute(
+                "SELECT max((SELECT coalesce(max(entry), -1) FROM feed), (SELECT coalesce(max(entry), -1) FROM had))"
+            ).fetchone()
             [bom] = connection.execute("SELECT coalesce(max(entry), -1) FROM boms.bom").fetchone()
             return int(feed), int(bom)
 

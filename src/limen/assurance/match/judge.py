@@ -103,19 +103,19 @@ def _verdict(
 
 def _grounds(question: Question, presence: Presence) -> tuple[tuple[Record, ...], str, str]:
     """The open records that name a component, by what they do; or why that can't be said; or neither."""
-    if presence.package is None:
-        return (), "", _unnamed(question, presence)
     named: list[tuple[Record, str]] = []
     why = ""
     for record in question.records:
         if record.open:
-            said, by = _says(record.advisory, presence.package, presence)
+            said, by = _says(record.advisory, presence)
             if said:
                 named.append((record, by))
             elif said is None and not why:
                 why = _unjudged(presence, record)
     if named:
         return tuple(record for record, _ in named), BY_DIGEST if (named[0][0], BY_DIGEST) in named else named[0][1], ""
+    if presence.package is None:
+        return (), "", _unnamed(question, presence)
     if presence.package.ecosystem == CONTAINER and not _pinned(presence):
         return _by_tag(question, presence, why)
     return (), "", why
@@ -133,10 +133,13 @@ def _unnamed(question: Question, presence: Presence) -> str:
     return ""
 
 
-def _says(advisory: Advisory, named: Package, presence: Presence) -> tuple[bool | None, str]:
+def _says(advisory: Advisory, presence: Presence) -> tuple[bool | None, str]:
     """Whether one record names it. What a digest says goes before what a tag says: it can't have moved."""
     if any(not each.digests.isdisjoint(presence.digests) for each in advisory.affected):
         return True, BY_DIGEST
+    named = presence.package
+    if named is None:
+        return False, BY_VERSION
     said = advisory.affects(named, presence.version)
     if said is None and named.ecosystem == CONTAINER and (digest := _pinned(presence)):
         return advisory.affects(named, digest), BY_DIGEST
