@@ -11,8 +11,8 @@ import subprocess
 import sys
 
 import pytest
-from evidenced import ask, read, settled
 
+from evidenced import ask, read, settled
 from evidencing import LOG, lay_out
 from inprocess import a_session
 from limen.assurance.evidence.bundle import programs
@@ -135,6 +135,30 @@ def test_an_audit_that_the_lab_alone_could_steer_is_refused(in_gateway):
             await ask(gateway, "spotcheck.commit", vendor="quillwork", nonce="ab" * 32)
 
     in_gateway(body)
+
+
+def test_a_witness_that_cosigned_later_gives_the_chance(in_gateway):
+    async def body(gateway):
+        await visited(gateway)
+        with pytest.raises(Invalid, match="Ed25519 cosigner"):
+            await ask(gateway, "spotcheck.commit", vendor="quillwork", people=2, witness=gateway.verifier.vkey)
+        committed = await ask(gateway, "spotcheck.commit", vendor="quillwork", people=2, witness=WITNESS.key.vkey)
+        with pytest.raises(NotFound, match=r"that witness\.example cosigned"):
+            await ask(gateway, "spotcheck.draw", commit=committed["entry"])
+        cosign(gateway.published / "checkpoint")
+        drawn = await ask(gateway, "spotcheck.draw", commit=committed["entry"])
+        await gateway.custody.ledger.flush()
+
+        assert "could have chosen among 1 checkpoints at most" in check(gateway, drawn["entry"])[2]
+
+    in_gateway(body)
+
+
+def cosign(path):
+    """What a witness does to the published checkpoint."""
+    raw = path.read_bytes()
+    line = WITNESS.cosign(raw.rpartition(b"\n\n")[0] + b"\n", 1_775_000_100)
+    path.write_bytes(note.append_signature(raw, line.name, line.key_id, line.blob))
 
 
 # --- a log written by hand, to lie in every place
