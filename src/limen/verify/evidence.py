@@ -243,7 +243,7 @@ def _check_document(bundle: Bundle, document: dict[str, Any]) -> None:
         raise Refused(f"{path} is not the document that it is said to be")
     if entry is not None and entry not in bundle.tree.leaves:
         raise Refused(f"{path} is said to be named by entry {entry}, which is not proved")
-    if entry in bundle.entries and document["filed"] and bundle.entry(entry).get("digest") != document["digest"]:
+    if entry in bundle.entries and document["filed"] and bundle.entry(entry).get(document["field"]) != document["digest"]:
         raise Refused(f"{path} is not the document that entry {entry} names")
 
 
@@ -312,21 +312,39 @@ def _check_continued(bundle: Bundle, previous: dict[str, Any]) -> None:
 
 
 def _same_verdict(bundle: Bundle, asked: Asked) -> tuple[str, str]:
+    """The bundle's own verdict, and those of the runs of the gate whose contract and facts are in it."""
     del asked
-    if bundle.index["verdict"] is None:
-        if VERDICT in bundle.bag:
-            raise Refused("there is a verdict that the bundle does not speak of")
-        return NONE, f"there is no verdict in it: {bundle.index['no_verdict']}"
-    contract, facts = json.loads(bundle.bag[CONTRACT]), json.loads(bundle.bag[FACTS])
+    if (bundle.index["verdict"] is None) is (VERDICT in bundle.bag):
+        raise Refused("there is a verdict that the bundle does not speak of, or it speaks of one that is not there")
     evaluator = types.ModuleType("verdict")
     sys.modules["verdict"] = evaluator  # dataclasses look their module up
     exec(compile(bundle.bag[EVALUATOR], "verdict.py", "exec"), evaluator.__dict__)  # noqa: S102  what it is for; signed, see verify
-    again = offline.canonical(evaluator.evaluate(contract, facts, bundle.index["as_of"], bundle.index["purpose"]))
-    if again != bundle.bag[VERDICT]:
+    runs = _runs(bundle)
+    for path, entry in runs.items():
+        facts = json.loads(bundle.bag[f"{path}.facts.json"])
+        contract = json.loads(bundle.bag[f"{path}.contract.json"])
+        again = evaluator.evaluate(contract, facts, facts["as_of"], bundle.entry(entry)["purpose"])
+        if offline.canonical(again) != bundle.bag[f"{path}.json"]:
+            raise Refused(f"the run of entry {entry} gives another verdict when its contract and facts are judged again")
+    also = f"; so do {len(runs)} runs of the gate" if runs else ""
+    if bundle.index["verdict"] is None:
+        return (YES if runs else NONE), f"there is no verdict of its own in it: {bundle.index['no_verdict']}{also}"
+    contract, facts = json.loads(bundle.bag[CONTRACT]), json.loads(bundle.bag[FACTS])
+    found = evaluator.evaluate(contract, facts, bundle.index["as_of"], bundle.index["purpose"])
+    if offline.canonical(found) != bundle.bag[VERDICT]:
         raise Refused("the contract and the facts give another verdict than the one in the bundle")
-    found = json.loads(again)
     said = found.get("decision") or found.get("outcome")
-    return YES, f"{len(found['clauses'])} clauses over {len(facts['facts'])} facts give the same bytes again: {said}"
+    return YES, f"{len(found['clauses'])} clauses over {len(facts['facts'])} facts give the same bytes again: {said}{also}"
+
+
+def _runs(bundle: Bundle) -> dict[str, int]:
+    """The runs whose verdict, contract and facts are all here: path without its ending, and entry."""
+    whole = {}
+    for document in bundle.index["documents"]:
+        path = "data/" + document["path"].rpartition(".json")[0]
+        if document["what"] == "run" and all(f"{path}{end}.json" in bundle.bag for end in ("", ".contract", ".facts")):
+            whole[path] = document["entry"]
+    return whole
 
 
 def _when(bundle: Bundle, asked: Asked) -> tuple[str, str]:

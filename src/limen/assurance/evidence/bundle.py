@@ -49,8 +49,8 @@ NOT_PROVED: Final = (
 class Document:
     """One document of a bundle: where it is in it, the entry that filed it, and its exact bytes unless they are withheld.
 
-    `filed` says that the entry names these very bytes; otherwise `entry` only tells where it came from. `reading` stands in
-    for bytes that are withheld: what can be said of the document without naming anybody.
+    `filed` says that the entry names these very bytes, in its `field`; otherwise `entry` only tells where it came from.
+    `reading` stands in for bytes that are withheld: what can be said of the document without naming anybody.
     """
 
     path: str
@@ -61,6 +61,7 @@ class Document:
     withheld: str = ""
     reading: bytes | None = None
     filed: bool = True
+    field: str = "digest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,7 @@ def _described(document: Document) -> dict[str, Any]:
         "digest": document.digest,
         "entry": document.entry,
         "filed": document.filed,
+        "field": document.field,
         "withheld": document.withheld,
     }
 

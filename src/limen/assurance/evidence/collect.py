@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.assurance.evidence import named
@@ -86,7 +86,7 @@ class Order:
     period: tuple[str, str]
     purpose: str = "standing"
     token: bytes | None = None
-    openings: Sequence[bytes] = field(default=())  # disclosures, as `limen ledger disclose` gives them
+    openings: Sequence[bytes] = ()  # disclosures, as `limen ledger disclose` gives them
 
 
 def collect(sources: Sources, order: Order, checkpoint: Checkpoint, *, key_entry: int) -> Parts:
@@ -160,7 +160,14 @@ def _told(sources: Sources, order: Order, size: int) -> list[Row]:
 
 def _documents(sources: Sources, order: Order, scope: Scope, size: int) -> list[Document]:
     rows = [row for row in _told(sources, order, size) if row.kind in _KINDS and row.fields.get("digest")]
-    return [_document(sources, scope, row) for row in _within(rows, order)]
+    rows = _within(rows, order)
+    newest = {row.fields["purpose"]: row for row in rows if row.kind == "gate.run"}
+    judged = [
+        _document(sources, scope, row, field=name, what=f"{what} of a run", suffix=f"{what}.json")
+        for row in newest.values()
+        for name, what in (("form", "contract"), ("facts", "facts"))
+    ]
+    return sorted([*(_document(sources, scope, row) for row in rows), *judged], key=lambda document: document.path)
 
 
 def _within(rows: Sequence[Row], order: Order) -> list[Row]:
@@ -169,23 +176,22 @@ def _within(rows: Sequence[Row], order: Order) -> list[Row]:
     return [row for row in rows if row.at_us >= order.from_us or row.entry in before.values() or row.kind == "fact.add"]
 
 
-def _document(sources: Sources, scope: Scope, row: Row) -> Document:
-    what, digest = _KINDS[row.kind], str(row.fields["digest"])
-    folder, suffix = _FOLDER[what]
-    path = f"documents/{folder}/{row.entry}.{suffix}"
-    if what not in scope.documents:
-        return Document(path, what, digest, row.entry, withheld="not in this recipient's scope: its digest and entry are")
+def _document(sources: Sources, scope: Scope, row: Row, *, field: str = "digest", what: str = "", suffix: str = "") -> Document:
+    """A document that an entry names in one of its fields. Of a run: its verdict, or what it judged by."""
+    kind, digest = _KINDS[row.kind], str(row.fields[field])
+    folder, ending = _FOLDER[kind]
+    told = Document(f"documents/{folder}/{row.entry}.{suffix or ending}", what or kind, digest, row.entry, field=field)
+    if kind not in scope.documents:
+        return _withheld(told, "not in this recipient's scope: its digest and entry are")
     try:
         raw = sources.read(digest)
     except (NotFound, OSError):
-        return Document(path, what, digest, row.entry, withheld="its bytes are not in the lab's store any more")
+        return _withheld(told, "its bytes are not in the lab's store any more")
     if hashlib.sha256(raw).hexdigest() != digest:
         raise TamperDetected(
             f"the document of entry {row.entry} rests changed", index=row.entry, next_step="restore it from a backup"
         )
-    return _without_persons(
-        sources.persons, Document(path, what, digest, row.entry, raw), own=scope.own and what in ("bom", "vex")
-    )
+    return _without_persons(sources.persons, replace(told, raw=raw), own=scope.own and kind in ("bom", "vex"))
 
 
 def _without_persons(persons: Persons, document: Document, *, own: bool) -> Document:
@@ -206,7 +212,7 @@ def _without_persons(persons: Persons, document: Document, *, own: bool) -> Docu
 
 
 def _withheld(document: Document, why: str, reading: bytes | None = None) -> Document:
-    return Document(document.path, document.what, document.digest, document.entry, None, why, reading, document.filed)
+    return replace(document, raw=None, withheld=why, reading=reading)
 
 
 def _advisories(sources: Sources, order: Order, scope: Scope, as_of_us: int) -> list[Document]:

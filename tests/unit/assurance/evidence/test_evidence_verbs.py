@@ -57,7 +57,10 @@ def test_a_bundle_verifies_and_its_export_is_an_entry(in_gateway, tmp_path):
         assert (entry["vendor"], entry["for"], entry["size"]) == ("quillwork", "auditor", found["size"])
         files = files_of(tmp_path / "b.zip")
         kinds = sorted(each["what"] for each in json.loads(files["data/bundle.json"])["documents"])
-        assert kinds == ["bom", "contract", "run", "run"]
+        of_runs = ["contract of a run", "facts of a run"]
+        assert kinds == sorted(["bom", "contract", "run", "run", *of_runs, *of_runs])
+        said = evidence.verify((tmp_path / "b.zip").read_bytes(), trusted(gateway))[4].words
+        assert said.endswith("so do 2 runs of the gate")
         assert next(raw for path, raw in files.items() if path.startswith("data/documents/boms/")) == bom(named=False)
         verdict = json.loads(files["data/verdict.json"])
         assert verdict["facts"]["digest"] == hashlib.sha256(files["data/facts.json"]).hexdigest()
