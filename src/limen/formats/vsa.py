@@ -4,7 +4,8 @@ Pure, over the verdict's JSON; the same verdict gives the same value, signed els
 results only. So what is not decided is FAILED, and the reasons of all that is not met stand under a field whose name is a URI,
 as the specification allows producers; a reader that doesn't know it passes over it and still refuses.
 
-The subject is the facts document that was judged, by its digest; the policy is the contract.
+The subject is the facts document that was judged, by its digest; the policy is the contract. `timeVerified` is the moment as of
+which it was judged, not that of somebody's key press: whoever judges again gets the same bytes.
 """
 
 from __future__ import annotations
