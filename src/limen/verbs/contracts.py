@@ -12,7 +12,6 @@ from limen.assurance.contract.book import ADMISSION, day_us, last_day
 from limen.assurance.contract.parse import parsed
 from limen.catalog.changes import VendorAdmit, VendorGate
 from limen.core.errors import Denied, Invalid, NotFound
-from limen.core.events import decode
 from limen.core.types import Side
 from limen.custody import GATEWAY
 from limen.ledger.scribe import open_side, side_ref
@@ -205,7 +204,6 @@ def _reason(gateway: Gateway, entry: int) -> str:
     if sealed is None:
         return ""
     [(_, raw)] = custody.ledger.entries(entry, entry + 1)
-    decode(raw)
     return str(open_side("reason", sealed, raw, custody.catalog.key_under(side_ref(sealed)))[1]["text"])
 
 

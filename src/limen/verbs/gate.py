@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.assurance.contract.book import day_us
@@ -13,7 +14,7 @@ from limen.verbs.contracts import admit, now_us
 from limen.verify.verdict import canonical, digest
 
 if TYPE_CHECKING:
-    from limen.assurance.gate.judging import Judged
+    from limen.assurance.gate.judging import Again, Judged
     from limen.server import Gateway
     from limen.verbs import Verb
 
@@ -90,9 +91,7 @@ def _judged(gateway: Gateway, vendor: str, as_of_us: int, purpose: Any, id_: str
     return judge(contracts.form(found, as_of_us), facts, purpose), found.entry
 
 
-def _again(gateway: Gateway, entry: int) -> Any:
-    import json  # noqa: PLC0415  for one field
-
+def _again(gateway: Gateway, entry: int) -> Again:
     run = gateway.contracts.run(entry)
     facts = json.loads(gateway.contracts.blob(run.facts, entry))
     contract = json.loads(gateway.contracts.blob(run.form, entry))

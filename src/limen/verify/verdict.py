@@ -285,7 +285,9 @@ class _Judged:
         if not waiver and self.verdict == "breached" and not curing:
             consequence = row["breach"]
         elif not waiver and self.verdict == "unknown" and not disputed:
-            consequence = row["unknown"]
+            # What is not known ends no breach: its consequence stays in force beside that of not knowing.
+            stays = row["breach"] if still and asked.last >= runs[-1][0] + row["cure_days"] else None
+            consequence = max(row["unknown"], stays, key=lambda action: WEIGHT[action])
         due = row["due"]
         overdue = bool(due) and self.verdict != "met" and not waiver and asked.as_of_us >= (_day(due) + 1 - EPOCH) * DAY_US
         return {
@@ -330,10 +332,6 @@ class _Judged:
     def samples(self) -> list[Any]:
         """The samples of the last window, each with its day's or statement's end of counting."""
         return self._judging.samples(self.asked.last)
-
-    def window(self) -> tuple[int, int]:
-        """The last window: its first and last day."""
-        return self._judging.window(self.asked.last)
 
 
 class _Days:

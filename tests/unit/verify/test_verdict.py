@@ -284,6 +284,17 @@ def test_unknown_days_neither_end_a_run_nor_cost_anything():
     assert line["billed"] == [{"from": "2026-01-04", "to": "2026-01-06"}]
 
 
+def test_a_breach_that_nobody_can_see_any_more_stays_in_force_until_a_day_is_met():
+    row = clause(window_days=1, unknown="warn", cure_days=1)
+    _, hidden = judged(row, [FINE, SLOW, SLOW, None])
+    _, in_cure = judged(row, [FINE, SLOW])
+    _, ended = judged(row, [SLOW, SLOW, FINE, None])
+
+    assert (hidden["verdict"], hidden["consequence"]) == ("unknown", "restrict")
+    assert (in_cure["curing"], in_cure["consequence"]) == (True, None)
+    assert (ended["verdict"], ended["consequence"]) == ("unknown", "warn")
+
+
 def test_a_day_on_which_several_clauses_were_breached_is_billed_once_by_the_highest():
     rows = [clause(window_days=1, clawback_percent_day=percent, ref=ref) for ref, percent in [("a", "1"), ("b", "2"), ("c", "2")]]
     facts = document(daily("revoke_us", START, [SLOW] * 2), midnight(START, 2))

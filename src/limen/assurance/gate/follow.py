@@ -8,7 +8,7 @@ the gate's is added to it. Nothing follows from a run about the past, from a dry
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from limen.assurance.contract.book import day_us
 
@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 CAUSE: Final = "gate "
 
 
-class _Order:
+class Order(Protocol):
     """What is read of a restriction in force."""
 
-    read_only: bool
-    projects: frozenset[str]
-    cause: str
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be written."""
+
+    @property
+    def projects(self) -> frozenset[str]:
+        """Where work goes on; empty: everywhere."""
+
+    @property
+    def cause(self) -> str:
+        """Where it came from; empty: a person ordered it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ class Lift:
 Step = Restrict | Pause | Lift
 
 
-def steps(verdict: Mapping[str, Any], run: int, *, paused: bool, order: Any | None) -> list[Step]:
+def steps(verdict: Mapping[str, Any], run: int, *, paused: bool, order: Order | None) -> list[Step]:
     """What is to be done at the doors after a run; `order` is the vendor's restriction in force, if any."""
     if verdict["facts"]["cut"]:
         return []
@@ -73,7 +81,7 @@ def steps(verdict: Mapping[str, Any], run: int, *, paused: bool, order: Any | No
     return done
 
 
-def _restriction(asked: Mapping[str, Any], order: Any | None, run: int, because: str) -> Restrict:
+def _restriction(asked: Mapping[str, Any], order: Order | None, run: int, because: str) -> Restrict:
     read_only, projects, cause = asked["mode"] == "read-only", frozenset(asked["projects"]), f"{CAUSE}{run}"
     if order is not None and not order.cause.startswith(CAUSE):
         read_only = read_only or order.read_only

@@ -6,12 +6,10 @@ program can check is a row too, and says *manual*: it is never met here, and nev
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-STATES: Final = {"met": "met", "breached": "breached", "unknown": "unknown"}
 
 
 def gap(verdict: Mapping[str, Any], manual: Mapping[str, Iterable[str]] | None = None) -> list[dict[str, Any]]:
@@ -30,7 +28,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
         "required": f"{asks}, {row['window']['days']} days",
         "measured": "" if row["value_text"] is None else f"{row['value_text']} (n {row['n']})",
         "unknown": row["why"] if row["verdict"] == "unknown" else "",
-        "state": "waived" if row["waiver"] and row["verdict"] != "met" else STATES[row["verdict"]],
+        "state": "waived" if row["waiver"] and row["verdict"] != "met" else row["verdict"],
         "owner": row["owner"] or "",
         "due": row["due"] or "",
         "overdue": row["overdue"],
