@@ -239,7 +239,7 @@ def test_the_byte_bound_notices_a_gateway_that_neither_aborts_nor_checks_each_ch
     broken = tmp_path / "broken.py"
     broken.write_text(
         "from limen.identity.live import Live\n"
-        "Live.abort = Live.check = lambda self, whom: 0\n"
+        "Live.abort = Live.check = lambda self, *whom: 0\n"
         "from limen.cli import main\n"
         "main()\n"
     )
