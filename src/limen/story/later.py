@@ -100,11 +100,12 @@ class Later:
         said = [f"{verdict['decision']}; notice is due by {verdict['notice_deadline']}"]
         for clause in breached:
             entries = ", ".join(str(e) for worst in clause["worst"][:1] for e in worst["entries"]) or "none"
-            said.append(f"{clause['ref']}: {clause['why']} (entries {entries})")
+            said.append(f"{clause['ref']} {clause['text']} {clause['why'][:1].upper()}{clause['why'][1:]} (entries {entries})")
             said.append(f"   green: {clause['green']}")
         said.append(f"clawback {money['currency']} {money['total']['clawback']}, never passed on to contractors")
         unknown = [ref for ref, clause in clauses.items() if clause["verdict"] == "unknown"]
         said.append(f"unknown, and so not met: {', '.join(unknown)}")
+        said += [f"at the doors: {step['does']}: {step['failed'] or step['because']}" for step in run["followed"]]
         self.telling.act(
             "+7",
             "limen gate quillwork --renewal",
