@@ -154,6 +154,19 @@ def test_a_bare_interpreter_verifies_it(bare):
     assert run("verify.py", "bundle.zip")[0] == 5  # nobody's key was given
 
 
+def test_every_python_that_is_here_verifies_it_without_a_warning(bare):
+    run, found, place = bare
+    tried = 0
+    for minor in range(9, 15):
+        program = shutil.which(f"python3.{minor}")
+        if program is None or ran(program, "--version", cwd=place)[0]:
+            continue  # not here, or a name that leads nowhere
+        code, said = ran(program, "-I", "-S", "-W", "error", "verify.py", "bundle.zip", "--log", found["log"], cwd=place)
+        assert code == 0, (program, said)
+        tried += 1
+    assert tried or run("verify.py", "bundle.zip", "--log", found["log"])[0] == 0
+
+
 def test_a_thousand_of_a_thousand_changed_bytes_are_caught_and_every_dropped_added_or_swapped_file(bare):
     run, found, _ = bare
     code, said = run("drive_verify.py", "bundle.zip", found["log"], str(CHANGES))

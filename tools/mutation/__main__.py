@@ -32,6 +32,7 @@ TARGETS = {
     "limen.verify.proof": ["verify/test_proof", "verify/test_answer"],
     "limen.verify.disclosure": ["verify/test_disclosure"],
     "limen.verify.remote": ["verify/test_remote", "verify/test_answer"],
+    "limen.verify.offline": ["verify/test_offline"],
     "limen.verify.answer": ["verify/test_answer", "verify/test_disclosure"],
     "limen.verify.__main__": ["verify/test_answer"],
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import io
+import json
 import random
 import sys
 import zipfile
@@ -13,8 +14,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from laid_out import LEAVES, SIGNER, SIZE, signed
 
-from limen.formats import merkle, sshsig
-from limen.verify import evidence, offline
+from limen.formats import bagit, dsse, merkle, sshsig
+from limen.formats.cosignature import Cosigner
+from limen.verify import evidence, offline, spotcheck, verdict
 from limen.verify.offline import Refused
 
 # RFC 8032 §7.1: public key, message, signature
@@ -180,7 +182,208 @@ def test_an_ssh_signature_that_the_codec_made_is_taken_and_every_change_of_it_re
         offline.sshsig(other, signer.key.raw, b"message")
 
 
-@pytest.mark.parametrize("module", [offline, evidence])
+# --- forms that are refused, one by one
+
+NOTE = signed(SIZE)
+TEXT, LINES = NOTE.split(b"\n\n")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        TEXT + b"\n\n" + LINES[:-1],
+        TEXT + b"\nmore\n\n" + LINES,
+        TEXT.replace(b"\n600\n", b"\n0600\n") + b"\n\n" + LINES,
+        TEXT.replace(b"\n600\n", b"\n-600\n") + b"\n\n" + LINES,
+        TEXT.replace(b"\n600\n", b"\n" + b"9" * 20 + b"\n") + b"\n\n" + LINES,
+        TEXT + b"\n\n" + LINES.replace("—".encode(), b"-"),
+        TEXT + b"\n\n" + LINES.replace(b" ", b"  "),
+        TEXT[:-1] + b"\n\n" + LINES,
+    ],
+    ids=["no newline", "four lines", "leading zero", "sign", "too many digits", "no dash", "two spaces", "root"],
+)
+def test_a_note_in_another_form_is_no_checkpoint(raw):
+    assert offline.checkpoint(NOTE).size == SIZE
+    with pytest.raises((Refused, ValueError)):
+        offline.checkpoint(raw)
+
+
+def test_signatures_of_others_say_nothing_and_one_wrong_one_of_the_log_spoils_it():
+    head, key = offline.checkpoint(NOTE), offline.vkey(SIGNER.vkey)
+    [(name, blob)] = head.lines
+    other = (name, bytes(4) + blob[4:])
+
+    offline.signed(head._replace(lines=[other, (name, blob), ("somebody", blob)]), key)
+    for lines in ([], [other], [("somebody", blob)], [(name, blob), (name, blob[:-1] + bytes([blob[-1] ^ 1]))]):
+        with pytest.raises(Refused, match="not signed by"):
+            offline.signed(head._replace(lines=lines), key)
+    with pytest.raises(Refused, match="is of the log"):
+        offline.signed(head, key._replace(kind=4))
+
+
+def test_a_cosignature_counts_for_its_witness_alone():
+    witness = Cosigner.ed25519("witness.example", bytes(range(32)))
+    key, head = offline.vkey(witness.key.vkey), offline.checkpoint(NOTE)
+    line = witness.cosign(head.text, 1_775_000_000)
+    with_it = head._replace(lines=[*head.lines, (line.name, line.key_id + line.blob)])
+
+    assert offline.cosigned_at(with_it, key) == 1_775_000_000
+    assert offline.cosigned_at(head, key) is None
+    assert offline.cosigned_at(with_it, key._replace(name="other")) is None
+    assert offline.cosigned_at(with_it, key._replace(id=bytes(4))) is None
+    assert offline.cosigned_at(with_it, key._replace(kind=6)) is None
+    with pytest.raises(Refused, match="does not verify"):
+        offline.cosigned_at(with_it._replace(text=head.text.replace(b"600", b"601")), key)
+
+
+def test_a_proof_of_consistency_that_is_short_long_or_of_another_tree_is_refused():
+    roots = [merkle.root_of(LEAVES[:size]) for size in range(20)]
+    for old, new in ((6, 15), (7, 7), (8, 15), (5, 19)):
+        proof = merkle.consistency_proof(old, new, lambda start, end: merkle.root_of(LEAVES[start:end]))
+        assert offline.consistent(old, new, roots[old], proof) == roots[new]
+        for bad in ([*proof, bytes(32)], [bytes(32), *proof], *([proof[:-1], proof[1:]] if proof else [])):
+            with pytest.raises(Refused):
+                offline.consistent(old, new, roots[old], bad)
+    with pytest.raises(Refused, match="can't continue"):
+        offline.consistent(0, 5, roots[0], [])
+    # A proof that makes the new root out of another old one: the old root must be the one that was seen.
+    proof = merkle.consistency_proof(6, 15, lambda start, end: merkle.root_of(LEAVES[start:end]))
+    with pytest.raises(Refused, match="cut or changed"):
+        offline.consistent(6, 15, roots[5], proof)
+
+
+def test_an_inclusion_proof_of_another_length_is_refused():
+    path = merkle.inclusion_proof(3, 10, lambda start, end: merkle.root_of(LEAVES[start:end]))
+
+    assert offline.included(3, 10, LEAVES[3], path) == merkle.root_of(LEAVES[:10])
+    for bad in (path[:-1], [*path, bytes(32)]):
+        with pytest.raises(Refused, match="hashes, not"):
+            offline.included(3, 10, LEAVES[3], bad)
+
+
+def test_a_tree_that_lacks_a_hash_says_which():
+    with pytest.raises(Refused, match="entries 1 to 1"):
+        offline.Tree(2, {0: LEAVES[0]}, {}).hash(0, 2)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a+b", "name+00000000+AAAA", SIGNER.vkey.replace("+", "-", 1), SIGNER.vkey[:-1], SIGNER.vkey + "A"]
+)
+def test_what_is_no_vkey_is_refused(text):
+    assert offline.vkey(f" {SIGNER.vkey}\n").name == SIGNER.name
+    with pytest.raises(Refused):
+        offline.vkey(text)
+
+
+KEY = sshsig.Signer(bytes(32)).key
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ssh-ed25519",
+        "ssh-rsa " + KEY.line.split()[1],
+        KEY.line.split()[1],
+        "ssh-ed25519 AAAA",
+        KEY.line[:-4],
+        KEY.line[:-8] + "AAAAAAAAAAAA",
+    ],
+)
+def test_what_is_no_ssh_key_is_refused(text):
+    assert offline.ssh_key(KEY.line + " a comment") == KEY.raw
+    assert offline.key_line(KEY.raw) == KEY.line
+    assert offline.fingerprint(KEY.raw) == KEY.fingerprint
+    with pytest.raises(Refused):
+        offline.ssh_key(text)
+
+
+def test_an_envelope_has_one_form_and_one_signer():
+    signer = sshsig.Signer(bytes(32))
+    body = dsse.statement({"a": "ab" * 32}, "https://p.example", {})
+    raw = dsse.sign(body, dsse.IN_TOTO, signer)
+
+    assert offline.dsse(raw, KEY.raw)["predicateType"] == "https://p.example"
+    document = json.loads(raw)
+    for bent in (
+        raw + b"\n",
+        raw.replace(b'"sig"', b'"sig" '),
+        offline.canonical({**document, "more": 1}) + b"\n",
+        offline.canonical({**document, "payloadType": "text/plain"}) + b"\n",
+        offline.canonical({**document, "signatures": document["signatures"] * 2}) + b"\n",
+        dsse.sign(body, dsse.IN_TOTO, sshsig.Signer(bytes(range(32)))),
+        dsse.encode(dsse.Envelope(dsse.IN_TOTO, body, ((KEY.fingerprint, bytes(64)),))),
+    ):
+        with pytest.raises(Refused):
+            offline.dsse(bent, KEY.raw)
+
+
+def a_bag(change=None):
+    """A small bag in its zip, as a bundle has it."""
+    files = bagit.bag({"bundle.json": b"{}"}, [("External-Identifier", "r")])
+    files |= {offline.SIGNATURE: b"s", offline.ENVELOPE: b"e"}
+    if change:
+        change(files)
+    return offline.zipped({f"r/{path}": raw for path, raw in files.items()})
+
+
+def renamed(files):
+    files["bag-info.txt"] = files["bag-info.txt"].replace(b"Identifier: r", b"Identifier: q")
+    files[offline.TAGS] = bagit.manifest({name: files[name] for name in ("bag-info.txt", "bagit.txt", offline.MANIFEST)})
+
+
+def tags_name_payload(files):
+    files[offline.TAGS] += bagit.manifest({"data/bundle.json": files["data/bundle.json"]})
+
+
+def a_line_twice(files):
+    files[offline.MANIFEST] *= 2
+    files[offline.TAGS] = bagit.manifest({name: files[name] for name in ("bag-info.txt", "bagit.txt", offline.MANIFEST)})
+
+
+def no_line(files):
+    files[offline.TAGS] += b"nothing\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (renamed, "another name"),
+        (tags_name_payload, "does not read"),
+        (a_line_twice, "does not read"),
+        (no_line, "does not read"),
+        (lambda files: files.pop("bagit.txt"), "bagit.txt is missing"),
+        (lambda files: files.pop(offline.ENVELOPE), "is missing"),
+        (lambda files: files.pop("data/bundle.json"), "is missing: a manifest names it"),
+        (lambda files: files.update({"data/bundle.json": b"[]"}), "not the one that its manifest names"),
+        (lambda files: files.update({"data/more": b""}), "no manifest names it"),
+    ],
+)
+def test_a_bag_that_is_not_whole_says_what_is_wrong(change, says):
+    assert offline.opened(a_bag())["data/bundle.json"] == b"{}"
+    with pytest.raises(Refused, match=says):
+        offline.opened(a_bag(change))
+
+
+def test_a_zip_of_two_directories_and_one_of_none_are_no_bundle():
+    for files in ({"r/a": b"", "q/a": b""}, {}):
+        with pytest.raises(Refused, match="exactly one directory"):
+            offline.opened(offline.zipped(files))
+
+
+def test_a_zip_that_would_need_extensions_has_no_form():
+    with pytest.raises(Refused, match=r"65,534"):
+        offline.zipped({str(number): b"" for number in range(65_535)})
+    assert offline.unzipped(offline.zipped({str(number): b"" for number in range(65_534)}))
+
+
+@pytest.mark.parametrize("cut", [1, 10, 29, 30, 31])
+def test_a_zip_that_ends_in_the_middle_is_refused(cut):
+    with pytest.raises(Refused, match="not, byte for byte"):
+        offline.unzipped(offline.zipped({"r/a": b"one"})[:cut])
+
+
+@pytest.mark.parametrize("module", [offline, evidence, spotcheck, verdict])
 def test_what_ships_in_bundles_is_python_3_9_and_imports_the_standard_library_alone(module):
     tree = ast.parse(inspect.getsource(module), feature_version=(3, 9))
     names = set()
@@ -190,5 +393,5 @@ def test_what_ships_in_bundles_is_python_3_9_and_imports_the_standard_library_al
         elif isinstance(node, ast.ImportFrom):
             names.add(node.module)
 
-    assert names - {"limen.verify", "offline"} <= sys.stdlib_module_names
+    assert names - {"limen.verify", "offline", "collections.abc"} <= sys.stdlib_module_names
     assert not any(isinstance(node, ast.keyword) and node.arg in ("strict", "slots", "kw_only") for node in ast.walk(tree))
