@@ -12,6 +12,7 @@ import pytest
 
 from limen.core.types import Recipient
 from limen.marks import trace
+from limen.marks.book import DealtBook
 from limen.marks.code import PERSON, VENDOR, codebook, copy_id
 from limen.marks.copy import copy_of
 from limen.marks.index import Index
@@ -46,18 +47,24 @@ def kept_bits(world, monkeypatch):
         mine = np.flatnonzero(slots["tier"] == tier)
         whose = list(dict.fromkeys(copy_id(p, tier) for p in people))
         bits = codebook(KEY, tier, whose, levels=slots["level"][mine], indexes=slots["index"][mine])
-        place = dict(zip(slots["number"][mine].tolist(), range(len(mine)), strict=True))
-        parts = [np.packbits(bits[:, at : at + trace._AT_ONCE], axis=1) for at in range(0, len(whose), trace._AT_ONCE)]
-        books[tier] = place, parts
+        places = zip(slots["level"][mine].tolist(), slots["index"][mine].tolist(), strict=True)
+        books[tier] = dict(zip(places, range(len(mine)), strict=True)), bits
 
-    class Kept(trace._Bits):
-        def __init__(self, observed, shown, tier, whose, keys):
-            place, parts = books[tier]
-            rows = [place[number] for number in shown["number"].tolist()]
-            self.whose, self._shown = whose, shown
-            self._packed = [part[rows] for part in parts]
+    class Kept(DealtBook):
+        def rows(self):
+            place, _ = books[self.tier]
+            return np.array([place[at] for at in zip(self.level.tolist(), self.index.tolist(), strict=True)], dtype=np.int64)
 
-    monkeypatch.setattr(trace, "_Bits", Kept)
+        def bits(self, copies):
+            return books[self.tier][1][:, list(copies)][self.rows()]
+
+        def ones(self, which, classes):
+            out = np.zeros((classes, len(self.whose)), dtype=np.uint16)
+            for row, number in zip(self.rows().tolist(), which.tolist(), strict=True):
+                out[number] += books[self.tier][1][row, : len(self.whose)]
+            return out.T
+
+    monkeypatch.setattr(trace, "DealtBook", Kept)
 
 
 def leaks(world, count, seed):
@@ -85,7 +92,7 @@ def test_of_a_hundred_single_leaks_ninety_nine_are_named_and_nobody_innocent_eve
 
 def test_the_check_for_innocents_notices_a_trace_that_forgets_to_correct_for_how_many_it_compares(world, kept_bits, monkeypatch):
     _, people, _ = world
-    monkeypatch.setattr(trace, "_log_priors", lambda whose, served: np.zeros(len(whose)))
+    monkeypatch.setattr(trace, "log_priors", lambda whose, served: np.zeros(len(whose)))
     leaker, observed = next(leaks(world, 1, seed=2))
     result = trace.score(observed, people, keys={"orchid": KEY}, served=frozenset(), alpha=0.01)
     assert not {copy.recipient for copy in result.copies} <= {leaker.id}
@@ -93,11 +100,9 @@ def test_the_check_for_innocents_notices_a_trace_that_forgets_to_correct_for_how
 
 def test_kept_bits_score_as_computed_ones_do(world, kept_bits, monkeypatch):
     _, people, _ = world
-    some = people[: trace._AT_ONCE]
     leaker, observed = next(leaks(world, 1, seed=3))
-    served = frozenset(p.copy_id for p in some)
-    kept = trace._search(observed, PERSON, [p.copy_id for p in people], keys={"orchid": KEY}, served=served, alpha=1e-9)
+    served = frozenset(p.copy_id for p in people)
+    kept = trace.score(observed, people, keys={"orchid": KEY}, served=served)
     monkeypatch.undo()
-    computed = trace._search(observed, PERSON, [p.copy_id for p in people], keys={"orchid": KEY}, served=served, alpha=1e-9)
-    assert kept == computed
-    assert [found.copy_id for found in kept.found] == [leaker.copy_id]
+    assert trace.score(observed, people, keys={"orchid": KEY}, served=served) == kept
+    assert [found.recipient for found in kept.copies] == [leaker.id]

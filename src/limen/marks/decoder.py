@@ -4,7 +4,8 @@ Slots fall into classes that look alike to everyone: same bias, same symbol, sam
 class with P(bit = 1) = p, a decoder's weights obey p e^w1 + (1 - p) e^w0 = 1, so the exponential of a copy's score has
 mean 1 if its bits had no part in the leak, whatever else is true (docs/marks.md). They may depend on the leak and on
 other copies' bits, never on the bits of the copy that is scored. Sources: Tardos 2008; Skoric et al. 2008 (symmetric
-score); Laarhoven 2014 (interleaving log-likelihood ratio); Meerwald & Furon 2012 (EM fit of the collusion, side information).
+score); Laarhoven 2014 (interleaving log-likelihood ratio); Meerwald & Furon 2012 (EM fit of the collusion, side
+information); Chernoff 1952 (the tilt that needs the lowest score).
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from limen.marks.classes import BOTH, ONE, PRESENT, ZERO, Classes
 from limen.marks.code import BIASES
+from limen.marks.fit import FLOOR, fitted, random_pick
 from limen.marks.registry import WITHHELD
 
 if TYPE_CHECKING:
@@ -24,25 +27,19 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-BANK: Final = "limen-bank/1"
-ZERO, ONE, BOTH, PRESENT = range(4)  # symbols: a pair's side 0, side 1, both; a withheld record that is there
-COLLUDERS: Final = (1, 2, 3, 4, 6, 8)
-FLOOR: Final = 0.004  # a symbol that the model rules out still happens this often: mis-reads, foreign records
-_EM_ROUNDS: Final = 60
-_EM_ENDS: Final = 6.0  # pseudo-counts for "all hold it, so it is there" and its opposite
-_EM_MIDDLE: Final = 0.6
+__all__ = ["BANK", "BOTH", "ONE", "PRESENT", "ZERO", "Classes", "Decoder", "bank", "chernoff", "log_evalues", "symbols"]
+BANK: Final = "limen-bank/2"
+COLLUDERS: Final = (1, 2, 3, 4, 5, 6, 8, 12)
+LONE: Final = ((FLOOR, 3.0), (0.05, 1.0), (0.15, 1.0))  # share of symbols misread, weight in the bank
+_FITTED: Final = 1.0
+_PICKED: Final = 0.7
+_SYMMETRIC: Final = 0.05  # of all others together
+_FAR: Final = 3.0  # standard deviations
+_SHORT: Final = 2.5
+_MOST: Final = 12.0  # nats by which a decoder's share may fall because its colluders would stand out anyway
+_HOPELESS: Final = 1.2  # nats by which it falls if they could not be seen at this size
 _LEVEL_SHARES: Final = np.array([16_272, 16_496, 16_496, 16_272]) / 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class Classes:
-    """Classes of slots: P(bit = 1), symbol, how many of the found copies hold a 1, which key; and slots in each."""
-
-    bias: Floats
-    symbol: NDArray[np.int64]
-    held: NDArray[np.int64]
-    key: NDArray[np.int64]
-    count: NDArray[np.int64]
+_BISECTIONS: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +61,30 @@ def symbols(kind: NDArray[np.uint8], seen: NDArray[np.uint8]) -> NDArray[np.int6
 def bank(classes: Classes, *, found: int, threshold: float) -> list[Decoder]:
     """All decoders, for a search in which `found` copies are known to have taken part. Shares sum to 1.
 
-    The list is fixed by version BANK before any copy is looked at; `threshold` (nats) sets the symmetric score's scale.
+    The rule is fixed by version BANK before any copy is looked at. Shares and tilts depend on the leak and on `threshold`
+    (nats that a served copy needs) alone: a model whose colluder would stand far above it needs little of the bank.
     """
-    sizes = sorted({c for c in COLLUDERS if c > found} | {found + 1, found + 2})
-    out: list[Decoder] = []
+    models: list[Decoder] = []
     if found == 0:
-        # A lone leaker is the likeliest case, and these need no fit: clean, one in twenty and one in seven misread.
-        for flips, share in ((FLOOR, 8.0), (0.05, 1.5), (0.15, 1.5)):
+        # A lone leaker is the likeliest case, and these need no fit.
+        for flips, weight in LONE:
             theta = np.array([[1 - flips - FLOOR, flips], [flips, 1 - flips - FLOOR], [FLOOR, FLOOR]])
-            out.append(_decoder(f"one copy, {flips:.1%} misread", 1, theta, share=share, classes=classes, found=found))
-    for c in sizes:
-        out.append(_decoder(f"{c}, fitted", c, _fit(classes, c, found), share=1.0, classes=classes, found=found))
+            models.append(_decoder(f"one copy, {flips:.1%} misread", 1, theta, share=weight, classes=classes, found=found))
+    for c in sorted({c for c in COLLUDERS if c > found} | {found + 1, found + 2}):
+        theta = fitted(classes, c, found)
+        models.append(_decoder(f"{c}, fitted", c, theta, share=_FITTED, classes=classes, found=found))
         if c > 1:
-            out.append(_decoder(f"{c}, random pick", c, _random_pick(c), share=1.0, classes=classes, found=found))
-    out.append(_symmetric(classes, threshold))
-    out += [_of_key(decoder, classes, key) for key in np.unique(classes.key) for decoder in out[:]] * (
-        len(np.unique(classes.key)) > 1
-    )
-    total = sum(decoder.share for decoder in out)
-    return [Decoder(d.name, d.colluders, d.share / total, d.one, d.zero) for d in out]
+            models.append(_decoder(f"{c}, random pick", c, random_pick(c), share=_PICKED, classes=classes, found=found))
+    keys = np.unique(classes.key)
+    if len(keys) > 1:
+        models += [_of_key(model, classes, key) for key in keys for model in models[:]]
+    weights = [model.share * math.exp(-_spare(model, classes, threshold)) for model in models]
+    weights.append(_SYMMETRIC * sum(weights))
+    total = sum(weights)
+    return [
+        _tilted(score, weight / total, classes, threshold)
+        for score, weight in zip([*models, _symmetric(classes)], weights, strict=True)
+    ]
 
 
 def log_evalues(decoders: list[Decoder], scores: Floats) -> Floats:
@@ -148,44 +150,52 @@ def _decoder(name: str, colluders: int, theta: Floats, *, share: float, classes:
     return Decoder(name, colluders, share, np.log(with_one / either), np.log(with_zero / either))
 
 
-def _random_pick(colluders: int) -> Floats:
-    held = np.arange(colluders + 1) / colluders
-    one = FLOOR + (1 - 3 * FLOOR) * held
-    return np.vstack([1 - FLOOR - one, one, np.full(colluders + 1, FLOOR)])
+def _spare(model: Decoder, classes: Classes, threshold: float) -> float:
+    """By how many nats a model's share may fall: half of what an unlucky colluder would have to spare, if the model held."""
+    _, mean, variance = _cumulants(model, classes, 1.0)
+    if mean + _SHORT * math.sqrt(variance) < threshold:
+        return _HOPELESS
+    return min(_MOST, max(0.0, mean - _FAR * math.sqrt(variance) - threshold) / 2)
 
 
-def _fit(classes: Classes, colluders: int, found: int) -> Floats:
-    """theta[symbol, holders] by expectation-maximisation on pair slots' class counts, near the marking assumption."""
-    held = np.arange(colluders + 1) / colluders
-    prior = np.vstack([(1 - held) * 0.85, held * 0.85, np.full(colluders + 1, 0.15)])
-    prior[:, 0], prior[:, -1] = (1 - 2 * FLOOR, FLOOR, FLOOR), (FLOOR, 1 - 2 * FLOOR, FLOOR)
-    weight = np.full(colluders + 1, _EM_MIDDLE)
-    weight[[0, -1]] = _EM_ENDS
-    pairs = classes.symbol != PRESENT
-    bias, symbol, known, count = (a[pairs] for a in (classes.bias, classes.symbol, classes.held, classes.count))
-    others = colluders - found
-    chances = np.zeros((len(bias), colluders + 1))
-    for more in range(others + 1):
-        chances[np.arange(len(bias)), known + more] = math.comb(others, more) * bias**more * (1 - bias) ** (others - more)
-    theta = prior
-    for _ in range(_EM_ROUNDS):
-        joint = chances * theta[symbol]
-        joint *= (count / joint.sum(axis=1))[:, None]
-        theta = prior * weight
-        for s in (ZERO, ONE, BOTH):
-            theta[s] += joint[symbol == s].sum(axis=0)
-        theta /= theta.sum(axis=0)
-    return np.asarray(np.maximum(theta, FLOOR / 10))
+def _tilted(score: Decoder, share: float, classes: Classes, threshold: float) -> Decoder:
+    """The e-value e^(t S - K(t)) whose t asks for the lowest score S at the threshold: there it equals Chernoff's bound.
+
+    That t spends exactly `threshold - ln share` nats of t K'(t) - K(t), or is 1 (growth-optimal) if there is less to spend.
+    """
+    needed = threshold - math.log(share)
+    # A likelihood ratio is at its best at 1; the symmetric score has no unit of its own.
+    t = 1.0 if score.colluders else math.sqrt(2 * needed / max(1, int(classes.count.sum())))
+    if _spent(score, classes, t) > needed:
+        low, high = 0.0, t
+        for _ in range(_BISECTIONS):
+            t = (low + high) / 2
+            low, high = (low, t) if _spent(score, classes, t) > needed else (t, high)
+    one, zero = t * score.one, t * score.zero
+    scale = np.logaddexp(np.log(classes.bias) + one, np.log1p(-classes.bias) + zero)
+    return Decoder(score.name, score.colluders, share, one - scale, zero - scale)
 
 
-def _symmetric(classes: Classes, threshold: float) -> Decoder:
-    """Skoric's symmetric score as e^(t S - K(t)); t is set by the number of slots and the threshold alone."""
+def _spent(score: Decoder, classes: Classes, t: float) -> float:
+    k, mean, _ = _cumulants(score, classes, t)
+    return t * mean - k
+
+
+def _cumulants(score: Decoder, classes: Classes, t: float) -> tuple[float, float, float]:
+    """K(t) = sum of ln E[e^(t w)] over an innocent copy's bits, with its first and second derivative."""
+    ones, zeros = np.log(classes.bias) + t * score.one, np.log1p(-classes.bias) + t * score.zero
+    scale = np.logaddexp(ones, zeros)
+    chance = np.exp(ones - scale)
+    mean = chance * score.one + (1 - chance) * score.zero
+    spread = chance * (1 - chance) * (score.one - score.zero) ** 2
+    return float(classes.count @ scale), float(classes.count @ mean), float(classes.count @ spread)
+
+
+def _symmetric(classes: Classes) -> Decoder:
+    """Skoric's symmetric score."""
     high, low = np.sqrt((1 - classes.bias) / classes.bias), np.sqrt(classes.bias / (1 - classes.bias))
     sign = np.select([classes.symbol == ONE, classes.symbol == ZERO, classes.symbol == PRESENT], [1.0, -1.0, 1.0], 0.0)
-    t = math.sqrt(2 * threshold / max(1, int(classes.count.sum())))
-    one, zero = t * sign * high, -t * sign * low
-    scale = np.logaddexp(np.log(classes.bias) + one, np.log1p(-classes.bias) + zero)
-    return Decoder("symmetric", 0, 1.0, one - scale, zero - scale)
+    return Decoder("symmetric", 0, 1.0, sign * high, -sign * low)
 
 
 def _of_key(decoder: Decoder, classes: Classes, key: int) -> Decoder:

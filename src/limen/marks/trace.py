@@ -1,8 +1,7 @@
 """Trace: which copies fed a leak, under a bound on implicating an innocent copy that holds whatever the leakers did.
 
-The verdict rests on e-values alone: copy j is implicated if E_j >= 1 / (alpha' pi_j), where alpha' is half of alpha for
-each tier and halves again with each round of the search. Copies found become side information for the next round; the
-weights for a copy never use its own bits or status. It implicates copies, never persons. Theorem, conditions and what
+The verdict rests on e-values alone: `search` runs the tests of each tier, half of alpha each. Samples of one case add up:
+a slot counts once, in the sample that showed it first. It implicates copies, never persons. Theorem, conditions and what
 breaks it: docs/marks.md. Pure but for memory-mapped tables behind `Observed`.
 """
 
@@ -15,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from limen.marks import decoder as dec
-from limen.marks.code import BIASES, PERSON, VENDOR, codebook
+from limen.marks.book import DealtBook
+from limen.marks.classes import Shown
+from limen.marks.code import BIASES, PERSON, VENDOR
+from limen.marks.search import Found, Look, search
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -28,14 +30,12 @@ if TYPE_CHECKING:
 
 ALPHA: Final = 1e-9
 SERVED_SHARE: Final = 0.9
-ROUNDS: Final = 24
 SLOT_SHARE: Final = {PERSON: 3 / 2, VENDOR: 3.0}  # slots of both tiers for each one of this tier
 MEANING: Final = (
     "If this copy had no part in the leak, a score this high has probability at most p over our secret marks; corrected"
     " for all copies that were compared, at most q. This is not the probability of innocence. A copy is implicated, not a"
     " person: it does not say who typed, and a stolen session looks the same."
 )
-_AT_ONCE: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Implicated:
 
     `p`: Chernoff bound for this copy alone; `q`: the verdict's bound, corrected for copies,
     tiers and rounds. `agree` of `slots` shown slots of the tier hold what this copy holds. `log10_e`: of the e-value.
+    `look`: the sample of the case, from 1, that decided; `round`: the test of it.
     """
 
     recipient: str
@@ -54,6 +55,7 @@ class Implicated:
     log10_e: float
     slots: int
     agree: int
+    look: int
     round: int
     attack: str
 
@@ -63,7 +65,8 @@ class TraceResult:
     """What a sample says about copies.
 
     `slots_needed`: about how many matched slots would name one copy of the smallest
-    coalition that this sample can't rule on yet. `power`: chance of naming a coalition of 1, 2, 3 at this size.
+    coalition that can't be ruled on yet. `power`: chance of naming a coalition of 1, 2, 3 at this size. With earlier
+    samples of the case all of it is about the case: `looks` samples, slots counted once.
     """
 
     verdict: Literal["named", "none", "abstain"]
@@ -81,6 +84,7 @@ class TraceResult:
     alpha: float
     compared: int
     unclear: int
+    looks: int = 1
     bank: str = dec.BANK
 
     def to_json(self) -> dict[str, Any]:
@@ -95,31 +99,34 @@ def score(
     keys: Mapping[str, MarkKey],
     served: Collection[str],
     alpha: float = ALPHA,
+    earlier: Sequence[Observed] = (),
 ) -> TraceResult:
     """Score every recipient's copy, and every vendor's, against what a sample shows.
 
-    `served`: copy ids of those who had any access to the assets before the sample was logged; never narrower (which
-    records somebody fetched depends on their bits). `keys` by id, for all of `observed.keys`.
+    `served`: copy ids of those who had any access to the assets before the case's first sample was logged; never narrower
+    (which records somebody fetched depends on their bits). `keys` by id, for all keys of what was observed.
+    `earlier`: the case's samples before this one, in the order they were logged; alpha is the case's, for all of them.
     """
     people = {r.copy_id: r for r in recipients}
     firms = {r.vendor_copy_id: r for r in recipients if r.vendor is not None}
     served_firms = {r.vendor_copy_id for r in recipients if r.copy_id in served}
-    person = _search(observed, PERSON, list(people), keys=keys, served=served, alpha=alpha)
-    vendor = _search(observed, VENDOR, list(firms), keys=keys, served=served_firms, alpha=alpha)
-    matched = len(observed.slots)
+    samples = [*earlier, observed]
+    slots = new_slots(samples)
+    person = _search(slots, PERSON, list(people), keys=keys, served=served, alpha=alpha)
+    vendor = _search(slots, VENDOR, list(firms), keys=keys, served=served_firms, alpha=alpha)
     verdict: Literal["named", "none", "abstain"] = "abstain"
     if person.found or vendor.found:
         verdict = "named"
-    elif not observed.matched and not observed.unclear:
+    elif not any(sample.matched or sample.unclear for sample in samples):
         verdict = "none"  # common records and canaries are ours too: a sample that holds them is not "none"
-    both = int(np.count_nonzero(observed.slots["seen"] == 3))  # noqa: PLR2004  both sides
+    both = sum(int(np.count_nonzero(some["seen"] == 3)) for some in slots.rows)  # noqa: PLR2004  both sides
     best = person.best
     return TraceResult(
         verdict=verdict,
         copies=tuple(_named(f, people[f.copy_id]) for f in person.found),
         vendors=tuple(_firm(f, firms[f.copy_id]) for f in vendor.found),
         second_best=_named(best, people[best.copy_id]) if best else None,
-        slots_matched=matched,
+        slots_matched=sum(len(some) for some in slots.rows),
         slots_person=person.slots,
         slots_vendor=vendor.slots,
         slots_both=both,
@@ -130,12 +137,35 @@ def score(
         alpha=alpha,
         compared=len(people),
         unclear=observed.unclear,
+        looks=len(samples),
     )
 
 
 @dataclass(frozen=True, slots=True)
+class CaseSlots:
+    """Slots by sample, each in the sample that showed it first; `key` of every row indexes `keys`."""
+
+    keys: tuple[str, ...]
+    rows: tuple[NDArray[np.void], ...]
+
+
+def new_slots(samples: Sequence[Observed]) -> CaseSlots:
+    """What each sample of a case adds. A slot keeps the symbol it was first seen with, and so its first score."""
+    keys = tuple(sorted({name for sample in samples for name in sample.keys}))
+    rows: list[NDArray[np.void]] = []
+    known: set[tuple[int, int, int, int]] = set()
+    for sample in samples:
+        own = sample.slots.copy()
+        own["key"] = np.array([keys.index(name) for name in sample.keys], dtype=np.int64)[own["key"]] if len(own) else own["key"]
+        places = list(zip(*(own[part].tolist() for part in ("key", "tier", "level", "index")), strict=True))
+        rows.append(own[[place not in known for place in places]] if known else own)
+        known.update(places)
+    return CaseSlots(keys, tuple(rows))
+
+
+@dataclass(frozen=True, slots=True)
 class _Search:
-    """What the search in one tier came to. `threshold`: nats that a served copy needs in the first round."""
+    """What the search in one tier came to. `threshold`: nats that a served copy needs in the first test."""
 
     slots: int
     threshold: float
@@ -144,125 +174,41 @@ class _Search:
 
 
 def _search(
-    observed: Observed, tier: int, whose: list[str], *, keys: Mapping[str, MarkKey], served: Collection[str], alpha: float
+    case: CaseSlots, tier: int, whose: list[str], *, keys: Mapping[str, MarkKey], served: Collection[str], alpha: float
 ) -> _Search:
-    shown = observed.slots[observed.slots["tier"] == tier]
-    log_prior = _log_priors(whose, served)
+    shown = [some[some["tier"] == tier] for some in case.rows]
+    count = sum(len(some) for some in shown)
     if not whose:
-        return _Search(len(shown), 0.0, [], None)
-    least = math.log(4 / alpha) - float(log_prior.max())  # two tiers, and the first round's half
-    if not len(shown):
-        return _Search(0, least, [], None)
-    symbol = dec.symbols(shown["kind"], shown["seen"])
-    bits = _Bits(observed, shown, tier, whose, keys)
-    found: list[int] = []
-    named: list[Implicated] = []
-    best: Implicated | None = None
-    for turn in range(1, ROUNDS + 1):
-        held = bits.of(found).sum(axis=1)
-        classes, order, starts = _classes(shown, symbol, held)
-        decoders = dec.bank(classes, found=len(found), threshold=least)
-        scores = bits.scores(classes, order, starts, decoders)
-        log_e = dec.log_evalues(decoders, scores)
-        # Bound of the verdict: both tiers, this round's share of alpha, the copy's prior.
-        log_q = math.log(2) + turn * math.log(2) - log_prior - log_e
-        log_q[found] = np.inf
-        look = _Round(turn, bits, classes, decoders, scores, log_e, log_q)
-        new = np.flatnonzero(log_q <= math.log(alpha)).tolist()
-        rest = np.setdiff1d(np.arange(len(whose)), [*found, *new])
-        if len(rest):
-            best = look.figures(int(rest[np.argmin(log_q[rest])]))
-        if not new:
-            break
-        named += [look.figures(j) for j in sorted(new, key=log_q.__getitem__)]
-        found += new
-    return _Search(len(shown), least, named, best)
+        return _Search(count, 0.0, [], None)
+    looks = [_look(some, tier, whose, case.keys, keys) for some in shown]
+    result = search(looks, log_priors(whose, served), alpha=alpha)
 
-
-class _Bits:
-    """The scored copies' bits, packed: slots x copies. Built once; every round reads them."""
-
-    def __init__(
-        self, observed: Observed, shown: NDArray[np.void], tier: int, whose: list[str], keys: Mapping[str, MarkKey]
-    ) -> None:
-        self.whose = whose
-        self._packed: list[NDArray[np.uint8]] = []
-        self._shown = shown
-        for start in range(0, len(whose), _AT_ONCE):
-            some = whose[start : start + _AT_ONCE]
-            block = np.empty((len(shown), len(some)), dtype=np.uint8)
-            for number, key_id in enumerate(observed.keys):
-                mine = shown["key"] == number
-                if mine.any():
-                    levels, indexes = shown["level"][mine], shown["index"][mine]
-                    block[mine] = codebook(keys[key_id], tier, some, levels=levels, indexes=indexes)
-            self._packed.append(np.packbits(block, axis=1))
-
-    def of(self, copies: Sequence[int]) -> NDArray[np.uint8]:
-        """(slots x copies) bits of a few copies."""
-        columns = [np.unpackbits(self._packed[j // _AT_ONCE][:, j % _AT_ONCE // 8, None], axis=1)[:, j % 8] for j in copies]
-        return np.stack(columns, axis=1) if columns else np.zeros((len(self._shown), 0), dtype=np.uint8)
-
-    def scores(
-        self, classes: dec.Classes, order: NDArray[np.int64], starts: NDArray[np.int64], decoders: list[dec.Decoder]
-    ) -> NDArray[np.float64]:
-        """(copies x decoders): ones counted class by class, then weighed."""
-        gain = np.stack([d.one - d.zero for d in decoders], axis=1)
-        floor = np.array([float(classes.count @ d.zero) for d in decoders])
-        out = np.empty((len(self.whose), len(decoders)))
-        for number, packed in enumerate(self._packed):
-            start = number * _AT_ONCE
-            some = min(_AT_ONCE, len(self.whose) - start)
-            block = np.unpackbits(packed[order], axis=1, count=some)
-            ones = np.add.reduceat(block, starts, axis=0, dtype=np.uint32)
-            out[start : start + some] = ones.T @ gain + floor
-        return out
-
-    def agreement(self, j: int) -> int:
-        """In how many of the shown slots this copy holds a side that the sample shows."""
-        return int(np.count_nonzero(self._shown["seen"] >> self.of([j])[:, 0] & 1))
-
-
-@dataclass(frozen=True, slots=True)
-class _Round:
-    """One round of the search: its decoders, and every copy's scores, log e-value and log q."""
-
-    number: int
-    bits: _Bits
-    classes: dec.Classes
-    decoders: list[dec.Decoder]
-    scores: NDArray[np.float64]
-    log_e: NDArray[np.float64]
-    log_q: NDArray[np.float64]
-
-    def figures(self, j: int) -> Implicated:
-        """What is reported of copy j."""
-        lead = self.decoders[int(np.argmax(self.scores[j] + np.log([d.share for d in self.decoders])))]
-        # The best of several bounds is a bound once each has paid for its share of the bank.
-        p = min(dec.chernoff(d, self.classes, float(s)) / d.share for d, s in zip(self.decoders, self.scores[j], strict=True))
+    def figures(one: Found) -> Implicated:
+        agree = 0
+        for some, look in zip(shown[: one.look], looks[: one.look], strict=True):
+            agree += int(np.count_nonzero(some["seen"] >> look.book.bits([one.copy])[:, 0] & 1))
         return Implicated(
             recipient="",
             vendor=None,
-            copy_id=self.bits.whose[j],
-            p=_probability(math.log(p) if p > 0 else -math.inf),
-            q=_probability(float(self.log_q[j])),
-            log10_e=round(float(self.log_e[j]) / math.log(10), 3),
-            slots=int(self.classes.count.sum()),
-            agree=self.bits.agreement(j),
-            round=self.number,
-            attack=_attack(lead),
+            copy_id=whose[one.copy],
+            p=_probability(math.log(one.p) if one.p > 0 else -math.inf),
+            q=_probability(one.log_q),
+            log10_e=round(one.log_e / math.log(10), 3),
+            slots=sum(len(some) for some in shown[: one.look]),
+            agree=agree,
+            look=one.look,
+            round=one.round,
+            attack=_attack(one.colluders),
         )
 
+    best = figures(result.best) if result.best else None
+    return _Search(count, result.threshold, [figures(one) for one in result.found], best)
 
-def _classes(
-    shown: NDArray[np.void], symbol: NDArray[np.int64], held: NDArray[np.int64]
-) -> tuple[dec.Classes, NDArray[np.int64], NDArray[np.int64]]:
-    """The classes, the slots' order by class, and where each class starts in it."""
-    rows = np.stack([shown["level"].astype(np.int64), symbol, held.astype(np.int64), shown["key"].astype(np.int64)], axis=1)
-    kinds, which, count = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
-    order = np.argsort(which.reshape(-1), kind="stable")
-    classes = dec.Classes(BIASES[kinds[:, 0]], kinds[:, 1], kinds[:, 2], kinds[:, 3], count)
-    return classes, order, np.concatenate([[0], np.cumsum(count)[:-1]])
+
+def _look(rows: NDArray[np.void], tier: int, whose: list[str], names: tuple[str, ...], keys: Mapping[str, MarkKey]) -> Look:
+    key = rows["key"].astype(np.int64)
+    shown = Shown(BIASES[rows["level"]], dec.symbols(rows["kind"], rows["seen"]), key)
+    return Look(shown, DealtBook(tier, whose, names, keys, key, rows["level"].copy(), rows["index"].copy()))
 
 
 def _named(figures: Implicated, recipient: Recipient) -> Implicated:
@@ -273,16 +219,16 @@ def _firm(figures: Implicated, recipient: Recipient) -> Implicated:
     return Implicated(**{**asdict(figures), "recipient": recipient.vendor, "vendor": recipient.vendor})
 
 
-def _attack(lead: dec.Decoder) -> str:
-    if lead.colluders == 1:
+def _attack(colluders: int) -> str:
+    if colluders == 1:
         return "one copy"
-    return f"about {lead.colluders} copies mixed" if lead.colluders else "several copies mixed"
+    return f"about {colluders} copies mixed" if colluders else "several copies mixed"
 
 
-def _log_priors(whose: list[str], served: Collection[str]) -> NDArray[np.float64]:
+def log_priors(whose: Sequence[str], served: Collection[str]) -> NDArray[np.float64]:
     """Natural logarithms of pi_j: most of the weight on those with any access, some for everyone else. Sums to at most 1."""
     mine = np.array([one in served for one in whose], dtype=np.bool_)
-    if not mine.any():
+    if mine.all() or not mine.any():
         return np.full(len(whose), -math.log(max(1, len(whose))))
     return np.where(mine, math.log(SERVED_SHARE / mine.sum()), math.log((1 - SERVED_SHARE) / len(whose)))
 

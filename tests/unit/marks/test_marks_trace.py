@@ -9,6 +9,8 @@ from orchid import Lab, jsonl, person, records
 
 from limen.marks import decoder as dec
 from limen.marks import trace
+from limen.marks.book import DealtBook
+from limen.marks.classes import Shown
 from limen.marks.code import BIASES, PERSON, codebook
 from limen.marks.index import OBSERVED, Index, Observed
 from limen.marks.keys import MarkKey
@@ -158,13 +160,16 @@ def test_no_decoder_lets_an_innocent_copy_gain_in_any_class(found):
         assert np.allclose(mean, 1.0, atol=1e-12), d.name
 
 
+def classes_of(slots):
+    symbol = dec.symbols(slots["kind"], slots["seen"])
+    return Shown(BIASES[slots["level"]], symbol, slots["key"].astype(np.int64)).classes(np.zeros(len(slots), dtype=np.int64))
+
+
 def evalues(slots, bits):
     """The e-value of each column of bits (slots x copies)."""
-    classes, order, starts = trace._classes(
-        slots, dec.symbols(slots["kind"], slots["seen"]), np.zeros(len(slots), dtype=np.int64)
-    )
+    classes, which = classes_of(slots)
     decoders = dec.bank(classes, found=0, threshold=8.0)
-    ones = np.add.reduceat(bits[order], starts, axis=0, dtype=np.uint32)
+    ones = np.stack([bits[which == number].sum(axis=0, dtype=np.uint32) for number in range(len(classes.count))])
     scores = ones.T @ np.stack([d.one - d.zero for d in decoders], axis=1) + [classes.count @ d.zero for d in decoders]
     return np.exp(dec.log_evalues(decoders, scores))
 
@@ -228,23 +233,39 @@ def test_bits_that_are_not_dealt_by_the_code_break_the_bound_and_it_shows():
 
 def test_the_chernoff_bound_holds_and_is_not_idle():
     slots = shown(60, np.random.default_rng(6).integers(1, 3, 60))
-    symbol = dec.symbols(slots["kind"], slots["seen"])
-    classes, order, starts = trace._classes(slots, symbol, np.zeros(60, dtype=np.int64))
+    classes, which = classes_of(slots)
     decoders = dec.bank(classes, found=0, threshold=33.0)
-    whose = [f"innocent-{n}" for n in range(100_000)]
-    bits = trace._Bits(Observed(("k",), slots), slots, 0, whose, {"k": MarkKey("k", b"\7" * 32, b"s" * 32)})
-    scores = bits.scores(classes, order, starts, decoders)
-    for number, d in enumerate(decoders):
+    ones = dealt_book(slots, 100_000).ones(which, len(classes.count))
+    for d in decoders:
+        scores = ones @ (d.one - d.zero) + float(classes.count @ d.zero)
         for share in (0.1, 0.01, 0.001):
-            a = float(np.quantile(scores[:, number], 1 - share))
+            a = float(np.quantile(scores, 1 - share))
             bound = dec.chernoff(d, classes, a)
             assert share * 0.8 < bound < max(40 * share, 0.2) or bound == 1.0
+
+
+def dealt_book(slots, count):
+    whose = [f"innocent-{n}" for n in range(count)]
+    secrets = {"k": MarkKey("k", b"\7" * 32, b"s" * 32)}
+    return DealtBook(PERSON, whose, ("k",), secrets, slots["key"].astype(np.int64), slots["level"], slots["index"])
+
+
+def test_ones_are_counted_from_keystreams_as_the_codebook_deals_them():
+    rng = np.random.default_rng(9)
+    slots = shown(700, rng.integers(1, 4, 700))
+    slots["index"] = np.sort(rng.choice(5000, 700, replace=False))
+    classes, which = classes_of(slots)
+    book = dealt_book(slots, 300)
+    bits = codebook(book.secrets["k"], PERSON, book.whose, levels=slots["level"], indexes=slots["index"])
+    for number, counted in enumerate(book.ones(which, len(classes.count)).T):
+        assert (counted == bits[which == number].sum(axis=0)).all()
+    assert (book.bits([0, 299]) == bits[:, [0, 299]]).all()
 
 
 def test_priors_never_sum_to_more_than_one():
     names = [f"c{n}" for n in range(100)]
     for served in (set(), {"c1"}, set(names[:50]), set(names)):
-        assert np.exp(trace._log_priors(names, served)).sum() <= 1 + 1e-12
+        assert np.exp(trace.log_priors(names, served)).sum() <= 1 + 1e-12
 
 
 def test_what_one_copy_s_owner_was_dealt_never_moves_another_copy_s_score():
@@ -252,8 +273,8 @@ def test_what_one_copy_s_owner_was_dealt_never_moves_another_copy_s_score():
     observed = Observed(("k",), slots)
     keys = {"k": MarkKey("k", b"\7" * 32, b"s" * 32)}
     people = [person(n) for n in range(30)]
-    more = [*people, replace(person(99), copy_id="another")]
-    one, other = (trace.score(observed, some, keys=keys, served=frozenset()) for some in (people, more))
+    changed = [*people[:-1], replace(person(99), copy_id="another")]
+    one, other = (trace.score(observed, some, keys=keys, served=frozenset()) for some in (people, changed))
     assert one.second_best is not None
     assert other.second_best is not None
     if one.second_best.recipient == other.second_best.recipient:
