@@ -8,6 +8,7 @@ word by word, in any capitals. Pure; the names themselves are read by `known_nam
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ from limen.core.errors import Invalid, NotFound, TamperDetected
 from limen.ledger.scribe import open_side, side_ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from limen.custody import Custody
 
@@ -24,6 +25,14 @@ FIELDS: Final = frozenset(
     {
         "author", "authors", "contact", "contacts", "credits", "committer", "email", "phone", "individual", "individuals",
         "assignee", "submitter", "signatory", "manufacturer-contact",
+    }
+)  # fmt: skip
+NEAR: Final = 64  # entries that are read on the way to the next person's
+# Fields of limen's own documents whose words are those of a closed table: somebody may be called as a measure is.
+CLOSED: Final = frozenset(
+    {
+        "measure", "grade", "kind", "shape", "unit", "worse", "statistic", "comparator", "verdict", "breach", "unknown", "ref",
+        "control", "mode", "vendor", "currency",
     }
 )  # fmt: skip
 SHORTEST: Final = 3  # a name of fewer letters is found in everything
@@ -93,7 +102,7 @@ class Persons:
 
         def walked(each: Any) -> Any:
             if isinstance(each, dict):
-                return {key: walked(inner) for key, inner in each.items()}
+                return {key: inner if _closed(key, inner) else walked(inner) for key, inner in each.items()}
             if isinstance(each, list):
                 return [walked(inner) for inner in each]
             return STANDS_FOR if isinstance(each, str) and each in naming else each
@@ -109,12 +118,16 @@ def _texts(value: Any) -> set[str]:
         each = left.pop()
         kind = type(each)
         if kind is dict:
-            left += each.values()
+            left += [inner for key, inner in each.items() if not _closed(key, inner)]
         elif kind is list:
             left += each
         elif kind is str:
             found.add(each)
     return found
+
+
+def _closed(key: str, value: Any) -> bool:
+    return key in CLOSED and type(value) is str
 
 
 def _words(text: str) -> list[bytes]:
@@ -132,23 +145,33 @@ def known_names(custody: Custody) -> list[str]:
 
     They are read to be looked for and go nowhere else. Who was erased has none any more. Reads the disk.
     """
-    found: list[str] = []
     catalog = custody.catalog
-    for holder in catalog.snapshot.holders():
-        if holder.erased_at is None:
-            found += _added(custody, holder.id)
-    found += [vendor.contact for vendor in catalog.snapshot.state.vendors.values() if vendor.contact]
+    found = [vendor.contact for vendor in catalog.snapshot.state.vendors.values() if vendor.contact]
+    added = sorted(catalog.entry_of(holder.id) for holder in catalog.snapshot.holders() if holder.erased_at is None)
+    for start, end in _stretches(added):
+        wanted = set(added[bisect_left(added, start) : bisect_left(added, end)])
+        entries = {index: raw for index, raw in custody.ledger.entries(start, end) if index in wanted}
+        for index, name, sealed in custody.ledger.sides(start, end):
+            if name == "change" and index in wanted:
+                found += _added(custody, entries[index], sealed)
     return found
 
 
-def _added(custody: Custody, holder: str) -> list[str]:
+def _stretches(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The ranges that hold these indices, near ones together: people come by imports, one after the other."""
+    start = last = -1
+    for index in indices:
+        if start >= 0 and index - last > NEAR:
+            yield start, last + 1
+            start = -1
+        start, last = (index if start < 0 else start), index
+    if start >= 0:
+        yield start, last + 1
+
+
+def _added(custody: Custody, entry: bytes, sealed: bytes) -> list[str]:
     try:
-        index = custody.catalog.entry_of(holder)
-        sealed = next((raw for _, name, raw in custody.ledger.sides(index, index + 1) if name == "change"), None)
-        if sealed is None:
-            return []
-        [(_, raw)] = custody.ledger.entries(index, index + 1)
-        value = open_side("change", sealed, raw, custody.catalog.key_under(side_ref(sealed))).value
+        value = open_side("change", sealed, entry, custody.catalog.key_under(side_ref(sealed))).value
     except (NotFound, Invalid, TamperDetected):
         return []  # erased meanwhile, or damaged: there is no name left to look for
     return [str(value[name]) for name in ("name", "email") if value.get(name)]
