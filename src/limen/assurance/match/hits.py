@@ -294,9 +294,11 @@ def _judged(rows: Iterable[_Row]) -> dict[tuple[int, int], bool | None]:
             said = holds(version)
             if said is None and ecosystem == CONTAINER and digests.startswith("sha256:"):
                 said = holds(digests.partition(",")[0])
-            if said and about is None:
+            if said is False:
+                continue
+            if about is None:
                 said = None
-            if said is not False and found.get((component, revision)) is not True:
+            if said or (component, revision) not in found:
                 found[component, revision] = said
     return found
 
