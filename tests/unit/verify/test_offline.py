@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import inspect
 import io
 import json
@@ -11,7 +12,8 @@ import sys
 import zipfile
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from laid_out import LEAVES, SIGNER, SIZE, signed
 
 from limen.formats import bagit, dsse, merkle, sshsig
@@ -73,6 +75,59 @@ def test_a_signature_in_a_second_spelling_is_refused():
 )
 def test_what_is_no_point_is_no_key(public):
     assert not offline.ed25519(public, b"", bytes(64))
+
+
+PRIME = 2**255 - 19
+IDENTITY = (0, 1, 1, 0)
+HALF = (0, PRIME - 1, 1, 0)  # the point of order two
+
+
+def encoded(point):
+    """RFC 8032 §5.1.2."""
+    x, y, z, _ = point
+    inverse = pow(z, PRIME - 2, PRIME)
+    return (y * inverse % PRIME | (x * inverse % PRIME & 1) << 255).to_bytes(32, "little")
+
+
+def challenge(r, public, message):
+    return int.from_bytes(hashlib.sha512(r + public + message).digest(), "little") % ORDER
+
+
+@pytest.mark.parametrize("y", [2, 7, PRIME, PRIME + 1, 1 | 1 << 255, PRIME - 1 | 1 << 255, 2**255 - 1], ids=hex)
+def test_an_encoding_of_no_point_or_of_a_point_in_a_second_spelling_is_none(y):
+    assert offline._point(y.to_bytes(32, "little")) is None
+
+
+def test_a_point_is_the_one_that_its_sign_says():
+    assert encoded(offline._BASE) == bytes.fromhex("58" + "66" * 31)
+    assert offline._point(encoded(offline._BASE)) == offline._BASE
+    assert offline._point(encoded(IDENTITY))[:2] == (0, 1)
+    assert offline._BASE[0] % 2 == 0
+
+
+def test_a_signature_whose_point_is_mirrored_in_either_coordinate_is_refused():
+    """The equation must hold for both: S -> L - S mirrors one, a point of order two and that mirror the other."""
+    a, r, message = 7, 11, b"message"
+    public, good = encoded(offline._times(a, offline._BASE)), encoded(offline._times(r, offline._BASE))
+    s = (r + challenge(good, public, message) * a) % ORDER
+    shifted = encoded(offline._added(offline._times(r, offline._BASE), HALF))
+    t = (r + challenge(shifted, public, message) * a) % ORDER
+
+    assert offline.ed25519(public, message, good + s.to_bytes(32, "little"))
+    for point, scalar in ((good, ORDER - s), (shifted, ORDER - t), (shifted, t)):
+        signature = point + scalar.to_bytes(32, "little")
+        assert not offline.ed25519(public, message, signature)
+        with pytest.raises(InvalidSignature):
+            Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+
+
+def test_keys_and_signatures_of_another_length_are_refused():
+    public, message, signature = (bytes.fromhex(part) for part in VECTORS[1])
+
+    for bad in (signature + b"\0", signature[:-1], b""):
+        assert not offline.ed25519(public, message, bad)
+    for bad in (public + b"\0", public[:-1]):
+        assert not offline.ed25519(bad, message, signature)
 
 
 def test_the_zip_is_one_that_other_programs_read_and_that_has_one_form():
