@@ -49,7 +49,7 @@ class Pause:
 class Restriction:
     """One order that leaves some work open: only reading, only some projects (none named: all), or both.
 
-    `cause` says where it came from, in an entry's words (`gate 4711`, `advisory MAL-2026-2144`); empty: a person ordered it.
+    `cause` says where it came from, in an entry's words (`gate 4711`, `advisory.action 98`); empty: a person ordered it.
     """
 
     subject: str
