@@ -16,6 +16,7 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from limen.core.errors import Failed, LimenError
 from limen.core.events import decode
 from limen.formats.merkle import leaf_hash
 
@@ -45,7 +46,7 @@ class Fold(Protocol):
     kinds: Sequence[str]  # the kinds that it wants to see; a prefix ends in a dot
 
     def add(self, connection: sqlite3.Connection, index: int, entry: dict[str, Any]) -> None:
-        """Take one entry in. What it raises stops the catching-up before this entry's batch."""
+        """Take one entry in. What it raises stops the catching-up before this entry's batch: nothing is left out in silence."""
 
 
 class Derived:
@@ -101,10 +102,22 @@ class Derived:
                     entry = decode(each)
                     # Another's words may hold the same bytes, escaped or not: the field decides.
                     if any(entry["kind"] == k or (k.endswith(".") and entry["kind"].startswith(k)) for k in self._fold.kinds):
-                        self._fold.add(connection, index, entry)
+                        self._add(connection, index, entry)
             connection.execute(_SET, {"name": "upto", "value": last + 1})
             connection.execute(_SET, {"name": "leaf", "value": leaf_hash(raw)})
         return last + 1
+
+    def _add(self, connection: sqlite3.Connection, index: int, entry: dict[str, Any]) -> None:
+        try:
+            self._fold.add(connection, index, entry)
+        except LimenError:
+            raise
+        except Exception as e:
+            # To leave it out would be an answer that only looks whole.
+            kind, name = entry["kind"], self.path.name
+            raise Failed(
+                f"entry {index} ({kind}) can't be counted in {name}, so nothing that rests on it can be said: {e}"
+            ) from e
 
     def _open(self) -> sqlite3.Connection:
         if self._writer is None or not self._still(self._writer):

@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from advising import FORGER, ROOT, VENDORS, a_night, malicious
+from advising import FORGER, ROOT, VENDORS, a_night, malicious, us
 from limen.advised import narrowed
 from limen.assurance.match.act import Act, Consequence
 from limen.core.errors import Conflict, Denied, Invalid, NotFound
@@ -415,6 +415,27 @@ def test_beside_the_answer_stand_what_was_served_and_who_is_in_session(tmp_path)
         assert (row["served"]["grade"], row["served"]["assets"]) == ("measured", [])
         assert row["actions"] == [(await night.actions())[0]["action"]]
         assert (await night.affected())["vendors"]["oakline"]["served"] is None  # nobody of theirs could be served anything
+
+    run(tmp_path, body)
+
+
+def test_what_was_served_is_asked_over_the_whole_stay_and_not_only_while_it_could_be_had(tmp_path):
+    async def body(night):
+        window = {"id": "MAL-2026-2144", "source": "pypi", "channel": "pypi"}
+        await ran(night, "quillwork")
+        await night.feed(malicious(), signer=None)
+        await night.verb("advisory.window.add", **window, **{"from": us(f"{NIGHT}T10:39:00Z"), "to": us(f"{NIGHT}T13:11:00Z")})
+        with pytest.raises(Invalid, match="no time in microseconds"):
+            await night.verb("advisory.window.add", **window, **{"from": f"{NIGHT}T10:39:00Z", "to": None})
+
+        night.at("2026-03-31T09:00:00Z")
+        there = (await night.affected())["vendors"]["quillwork"]["served"]
+        assert there["from"] == f"{NIGHT}T10:39:00Z"
+        assert there["to"].startswith("2026-03-31T09:00:00")  # the newest bill of material still lists it
+
+        await night.bom("quillwork", {"litellm": "1.83.0"}, "2026-03-31T08:00:00Z")
+        gone = (await night.affected())["vendors"]["quillwork"]["served"]
+        assert (gone["from"], gone["to"]) == (f"{NIGHT}T10:39:00Z", "2026-03-31T08:00:00Z")
 
     run(tmp_path, body)
 

@@ -7,6 +7,7 @@ import sqlite3
 import pytest
 
 from limen.core import events
+from limen.core.errors import Failed
 from limen.derived import Derived
 
 
@@ -97,7 +98,7 @@ def test_another_version_or_a_damaged_file_is_made_anew(tmp_path):
 def test_what_fails_leaves_no_half_batch(tmp_path):
     log = Log("a", "b", "c")
     derived = made(tmp_path, log, Words(fails_at=1))
-    with pytest.raises(ValueError, match="the disk"):
+    with pytest.raises(Failed, match=r"entry 1 \(bom.add\) can't be counted in words.db.*the disk"):
         derived.catch_up()
     derived.close()
     with sqlite3.connect(tmp_path / "derived" / "words.db") as connection:

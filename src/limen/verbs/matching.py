@@ -38,11 +38,9 @@ async def affected(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str,
     actions = await asyncio.to_thread(gateway.advised.actions.all)
     policies = await asyncio.to_thread(gateway.advised.actions.policies)
     answer = _asked(asked)
-    start, end = asked.windows.widest() or (None, None)
     known_us = asked.question.now_us
-    end = min(end or known_us, known_us) if args.get("as_of_us") is not None else end
     concerned = [a for a in asked.answers if a.verdict is not Verdict.NO and a.vendor in set(vendors)]
-    served = await _served(gateway, concerned, start, end) if args.get("exposure", True) else {}
+    served = await _served(gateway, concerned, asked) if args.get("exposure", True) else {}
     for each, row in zip(asked.answers, answer["vendors"], strict=True):
         row["served"] = served.get(each.vendor)
         row["sessions"] = _sessions(gateway, each.vendor)
@@ -53,8 +51,8 @@ async def affected(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str,
     return answer
 
 
-async def _served(gateway: Gateway, answers: list[Answer], start: int | None, end: int | None) -> dict[str, Any]:
-    """What the people of each vendor that may have run it were served: ever until the widest window's end, and within it."""
+async def _served(gateway: Gateway, answers: list[Answer], asked: Asked) -> dict[str, Any]:
+    """What the people of each vendor that may have run it were served: ever until the end of `_widest`, and within it."""
     custody = gateway.custody
     holders = {holder.vendor for holder in custody.catalog.snapshot.holders()}
     wanted = [answer for answer in answers if answer.vendor in holders]
@@ -66,7 +64,7 @@ async def _served(gateway: Gateway, answers: list[Answer], start: int | None, en
     reader = exposure.for_custody(custody)
 
     def report(answer: Answer) -> dict[str, Any]:
-        since = start if start is not None else min((hit.from_us for hit in answer.hits), default=None)
+        since, end = _widest(answer, asked)
         window = exposure.Window(since_us=since, until_us=end)
         found = reader.report(f"vendor/{answer.vendor}", window, custody.ledger.entries(0, head.size), head)
         return {
@@ -79,6 +77,20 @@ async def _served(gateway: Gateway, answers: list[Answer], start: int | None, en
         }
 
     return await asyncio.to_thread(lambda: {answer.vendor: report(answer) for answer in wanted})
+
+
+def _widest(answer: Answer, asked: Asked) -> tuple[int | None, int]:
+    """From when until when to ask what a vendor's people were served: while it could be had, and while it was there.
+
+    Where nobody can say, or the newest bill of material still lists it, it may be there to this day: until what is known ends.
+    """
+    known_us = asked.question.now_us
+    start, end = asked.windows.widest() or (None, None)
+    since = min((us for us in (start, *(hit.from_us for hit in answer.hits)) if us is not None), default=None)
+    left = [hit.until_us for hit in answer.hits]
+    if answer.verdict is not Verdict.YES or any(us is None for us in left):
+        return since, known_us
+    return since, min(known_us, max(us for us in (end, *left) if us is not None))
 
 
 def _asset(asset: dict[str, Any], *, since: int | None) -> dict[str, Any]:

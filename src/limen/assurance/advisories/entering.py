@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.core.errors import Invalid, TamperDetected
+from limen.core.events import MAX_INT
 from limen.formats import sshsig, vex
 from limen.formats.osv import MAX_TEXT
 
@@ -115,7 +116,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def _window(stated: dict[str, Any]) -> dict[str, Any]:
-    start, end = stated.get("from"), stated.get("to")
+    start, end = (_moment(stated.get(name), name) for name in ("from", "to"))
     if start is None and end is not None:
         raise Invalid("from", "is missing; a window begins at some time, or is taken back whole")
     if start is not None and end is not None and end <= start:
@@ -129,6 +130,13 @@ def _window(stated: dict[str, Any]) -> dict[str, Any]:
         "to": end,
         **{name: _word(stated[name], name) if stated.get(name) else "" for name in ("ecosystem", "image", "tag")},
     }
+
+
+def _moment(value: object, where: str) -> int | None:
+    """A time in µs, or None. An entry that held anything else could never be counted."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INT):
+        return value
+    raise Invalid(where, "is no time in microseconds since 1970")
 
 
 def _word(value: object, where: str) -> str:
