@@ -15,7 +15,7 @@ from limen.assurance.contract import schema
 from limen.assurance.contract.parse import parse
 from limen.verify.verdict import canonical
 
-MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = [
     *PAPER.split(),
     "!!str",
@@ -84,7 +84,7 @@ def mutated(draw):
 
 def test_a_changed_contract_is_refused_or_is_one_that_the_schema_accepts_too():
     accepted = 0
-    for seed in range(1500):
+    for seed in range(500):
         text = mutated(random.Random(seed))
         form = judged(text.encode())
         if form is not None:
@@ -92,7 +92,7 @@ def test_a_changed_contract_is_refused_or_is_one_that_the_schema_accepts_too():
             assert canonical(form) == canonical(judged(text.encode()))
             plain = yaml.load(text, Loader=yaml.BaseLoader)  # every scalar as text: the schema sees the numbers that we read
             assert VALIDATOR.is_valid(_typed(plain)), text
-    assert accepted > 20
+    assert accepted >= 10
 
 
 def _typed(value):

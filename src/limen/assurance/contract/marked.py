@@ -19,9 +19,9 @@ from yaml.resolver import Resolver
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_BYTES: Final = 1 << 20
+MAX_BYTES: Final = 1 << 18
 MAX_DEPTH: Final = 8
-MAX_NODES: Final = 50_000
+MAX_NODES: Final = 20_000  # 200 clauses have less than half of that
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _INT = re.compile(r"-?(0|[1-9][0-9]{0,15})")
 _TAG: Final = "tag:yaml.org,2002:"
