@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import hashlib
 import inspect
 import io
@@ -128,6 +129,11 @@ def test_keys_and_signatures_of_another_length_are_refused():
         assert not offline.ed25519(public, message, bad)
     for bad in (public + b"\0", public[:-1]):
         assert not offline.ed25519(bad, message, signature)
+    # Whoever holds the key can sign for a longer spelling of it, too.
+    a, r = 7, encoded(offline._times(11, offline._BASE))
+    longer = encoded(offline._times(a, offline._BASE)) + b"\0"
+    s = (11 + challenge(r, longer, message) * a) % ORDER
+    assert not offline.ed25519(longer, message, r + s.to_bytes(32, "little"))
 
 
 def test_the_zip_is_one_that_other_programs_read_and_that_has_one_form():
@@ -345,12 +351,21 @@ KEY = sshsig.Signer(bytes(32)).key
         KEY.line[:-8] + "AAAAAAAAAAAA",
     ],
 )
-def test_what_is_no_ssh_key_is_refused(text):
+def test_what_is_no_ssh_key_is_refused_with_a_sentence(text):
     assert offline.ssh_key(KEY.line + " a comment") == KEY.raw
     assert offline.key_line(KEY.raw) == KEY.line
     assert offline.fingerprint(KEY.raw) == KEY.fingerprint
     with pytest.raises(Refused):
         offline.ssh_key(text)
+
+
+def test_a_key_of_another_kind_and_of_the_same_length_is_refused():
+    other = base64.b64encode(bytes(51)).decode()
+    with pytest.raises(Refused):
+        offline.ssh_key(f"ssh-ed25519 {other}")
+    empty = hashlib.sha256(b"name\n").hexdigest()[:8]
+    with pytest.raises(Refused):
+        offline.vkey(f"name+{empty}+")
 
 
 def test_an_envelope_has_one_form_and_one_signer():
@@ -430,6 +445,26 @@ def test_a_zip_that_would_need_extensions_has_no_form():
     with pytest.raises(Refused, match=r"65,534"):
         offline.zipped({str(number): b"" for number in range(65_535)})
     assert offline.unzipped(offline.zipped({str(number): b"" for number in range(65_534)}))
+
+
+def test_a_name_beyond_ascii_is_refused_with_a_sentence():
+    raw = offline.zipped({"r/ab": b""}).replace(b"r/ab", b"r/a\xe9")
+
+    with pytest.raises(Refused, match="not, byte for byte"):
+        offline.unzipped(raw)
+
+
+def test_without_ssh_keygen_nobody_is_asked(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert offline.by_ssh_keygen(b"", KEY.raw, b"") is None
+
+
+@pytest.mark.parametrize("text", ["AB==", "AA", "A===", "AA==\n", "é", "_w=="])
+def test_base64_has_one_spelling(text):
+    assert offline.canonical_base64("AA==") == b"\0"
+    with pytest.raises(Refused):
+        offline.canonical_base64(text)
 
 
 @pytest.mark.parametrize("cut", [1, 10, 29, 30, 31])
