@@ -28,10 +28,10 @@ FIELDS: Final = frozenset(
     }
 )  # fmt: skip
 NEAR: Final = 64  # entries that are read on the way to the next person's
-# Fields of limen's own documents whose words are those of a closed table: somebody may be called as a measure is.
+# Fields of limen's own documents that hold one word of a closed table: somebody may be called as a measure is.
 CLOSED: Final = frozenset(
     {
-        "measure", "grade", "kind", "shape", "unit", "worse", "statistic", "comparator", "verdict", "breach", "unknown", "ref",
+        "measure", "grade", "kind", "shape", "unit", "worse", "statistic", "comparator", "verdict", "breach",
         "control", "mode", "vendor", "currency",
     }
 )  # fmt: skip
@@ -102,7 +102,7 @@ class Persons:
 
         def walked(each: Any) -> Any:
             if isinstance(each, dict):
-                return {key: inner if _closed(key, inner) else walked(inner) for key, inner in each.items()}
+                return {key: inner if key in CLOSED else walked(inner) for key, inner in each.items()}
             if isinstance(each, list):
                 return [walked(inner) for inner in each]
             return STANDS_FOR if isinstance(each, str) and each in naming else each
@@ -118,16 +118,12 @@ def _texts(value: Any) -> set[str]:
         each = left.pop()
         kind = type(each)
         if kind is dict:
-            left += [inner for key, inner in each.items() if not _closed(key, inner)]
+            left += [inner for key, inner in each.items() if key not in CLOSED]
         elif kind is list:
             left += each
         elif kind is str:
             found.add(each)
     return found
-
-
-def _closed(key: str, value: Any) -> bool:
-    return key in CLOSED and type(value) is str
 
 
 def _words(text: str) -> list[bytes]:
