@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from limen.marks.keys import MarkKey
 
-AT_ONCE: Final = 1 << 18  # keystream bytes worked on at once
+AT_ONCE: Final = 1 << 20  # keystream bytes worked on at once
 KEPT: Final = 1 << 27  # bytes of packed bits that a book may keep
 
 

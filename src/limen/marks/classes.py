@@ -5,6 +5,7 @@ A copy's score needs only how many of its bits are 1 in each class, never which.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -43,9 +44,15 @@ class Shown:
     def classes(self, held: NDArray[np.int64]) -> tuple[Classes, NDArray[np.int64]]:
         """The classes, given how many of the found copies hold a 1 in each slot; and each slot's class."""
         biases, level = np.unique(self.bias, return_inverse=True)
-        rows = np.stack([level.reshape(-1), self.symbol, held.astype(np.int64), self.key], axis=1)
-        kinds, which, count = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
-        return Classes(biases[kinds[:, 0]], kinds[:, 1], kinds[:, 2], kinds[:, 3], count), which.reshape(-1)
+        columns = (level.reshape(-1), self.symbol, held.astype(np.int64), self.key)
+        sizes = [int(column.max()) + 1 for column in columns]
+        code = np.ravel_multi_index(columns, sizes)
+        count = np.bincount(code, minlength=math.prod(sizes))
+        kinds = np.flatnonzero(count)
+        place = np.zeros(len(count), dtype=np.int64)
+        place[kinds] = np.arange(len(kinds))
+        level, symbol, known, key = np.unravel_index(kinds, sizes)
+        return Classes(biases[level], symbol, known, key, count[kinds]), place[code]
 
     @classmethod
     def together(cls, parts: list[Shown]) -> Shown:

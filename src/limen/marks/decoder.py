@@ -39,7 +39,7 @@ _SHORT: Final = 2.5
 _MOST: Final = 12.0  # nats by which a decoder's share may fall because its colluders would stand out anyway
 _HOPELESS: Final = 1.2  # nats by which it falls if they could not be seen at this size
 _LEVEL_SHARES: Final = np.array([16_272, 16_496, 16_496, 16_272]) / 65_536
-_BISECTIONS: Final = 40
+_BISECTIONS: Final = 26
 
 
 @dataclass(frozen=True, slots=True)

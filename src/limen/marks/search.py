@@ -76,10 +76,10 @@ class Search:
     best: Found | None
 
 
-def search(looks: Sequence[Look], log_prior: Floats, *, alpha: float) -> Search:
+def search(looks: Sequence[Look], log_prior: Floats, *, alpha: float, rounds: int = ROUNDS) -> Search:
     """Whose copies fed these looks, in their order. `log_prior`: ln pi_j of the whole case; the pi_j sum to 1 at most.
 
-    Asked again with one look more it says the same about the looks before.
+    Asked again with one look more it says the same about the looks before. `rounds` = 1 stops at the first test.
     """
     threshold = _needed(FIRST, alpha) - float(log_prior.max())
     found: list[Found] = []
@@ -92,7 +92,7 @@ def search(looks: Sequence[Look], log_prior: Floats, *, alpha: float) -> Search:
         test = _Test(number, 1, tuple(first), log_prior, _needed(FIRST, alpha), alpha)
         new, best = test.outcome(found)
         found += new
-        for turn in range(2, ROUNDS + 1):
+        for turn in range(2, rounds + 1):
             if not found or (turn > 2 and not new):  # noqa: PLR2004  earlier looks' copies are side information at once
                 break
             share = (1 - FIRST) * 2.0 ** (1 - turn) * 2.0**-number
