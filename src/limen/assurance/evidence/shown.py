@@ -38,6 +38,8 @@ class Shown:
         return hidden
 
     def _names_another(self, raw: bytes) -> bool:
+        if raw.count(b"vendor") == raw.count(b'"vendor":"%s"' % self.vendor.encode()):
+            return False  # nearly always: it speaks of vendors where it names this one, and nowhere else
         for one, several, subject in _VENDORS.findall(raw):
             names = {one, subject, *(name.strip(b'"') for name in several.split(b","))} - {b""}
             if any(name.decode() in self.vendors and name.decode() != self.vendor for name in names):
