@@ -28,7 +28,8 @@ crash: ## kill the server 500 and the ledger 1,000 times under load, fail each o
 mutate: ## break the verifying code in one place at a time; every mutant must be noticed by a test
 	@tools/mutate $(ARGS)
 
-soak: ## the same with 2,000 and 10,000 kills, and 10,000 leaks among 100,000 innocent copies
+soak: ## the same with 2,000 and 10,000 kills, all long proofs, and 10,000 leaks among 100,000 innocent copies
 	@tools/crash 2000 10000
+	@tools/test -m slow tests/property tests/unit
 	@tools/mutate
 	@tools/simulate marks validity --cases 10000

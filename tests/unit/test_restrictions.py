@@ -18,21 +18,6 @@ KEY = "orchid-sft-v3/sft.jsonl"
 BOX = "quill-assessments/work.jsonl"
 
 
-@pytest.fixture
-def in_gateway(tmp_path):
-    def run(body):
-        async def whole():
-            gateway = await a_gateway(tmp_path)
-            try:
-                await body(gateway)
-            finally:
-                await gateway.close()
-
-        asyncio.run(whole())
-
-    return run
-
-
 def whole_copy(copy, modified_at):
     return Span(200, 0, copy.length)
 

@@ -16,21 +16,6 @@ from limen.server import Gateway
 FAR = 4_000_000_000
 
 
-@pytest.fixture
-def in_gateway(tmp_path):
-    def run(body):
-        async def whole():
-            gateway = await a_gateway(tmp_path)
-            try:
-                await body(gateway)
-            finally:
-                await gateway.close()
-
-        asyncio.run(whole())
-
-    return run
-
-
 def a_grant():
     return GrantAdd(
         holder="quillwork/q07",

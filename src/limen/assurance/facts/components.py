@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from limen.assurance.facts.running import Covered, Filed, Malicious, Running
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 REQUIRED: Final = "required"  # CycloneDX's word for what is installed
 
 
-class Meeting(Protocol):
+@dataclass(slots=True)
+class Meeting:
     """A record and a component of a vendor's that it may name; `said` None where that can't be said."""
 
     vendor: str

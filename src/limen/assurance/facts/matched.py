@@ -5,25 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from limen.assurance.facts.components import Meeting
+
 if TYPE_CHECKING:
     from limen.assurance.match.hits import Matching
-
-
-@dataclass(slots=True)
-class Meeting:
-    """A record and a component of a vendor's that it may name; `said` None where that can't be said."""
-
-    vendor: str
-    purl: str
-    version: str
-    path: str
-    start_us: int
-    end_us: int | None
-    bom: int
-    scope: str
-    id: str
-    feed: int
-    said: bool | None
 
 
 @dataclass(frozen=True, slots=True)
