@@ -105,7 +105,7 @@ class Index:
         fields = fields_of_all([*pieces.records, *([text] for text in (*pieces.lines, *pieces.paragraphs))])
         _, stands = keys_of(fields)
         owner = np.repeat(np.arange(len(stands)), [len(some) for some in stands])
-        digests = as_digests(b"".join(normalise.digest(text) for some in stands for text in some))
+        digests = as_digests(normalise.digests(text for some in stands for text in some))
         found = _Found(self.keys)
         known = np.zeros(len(fields), dtype=np.bool_)
         known[owner[self._look_up(digests, found)]] = True

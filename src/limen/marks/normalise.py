@@ -1,9 +1,12 @@
 """What stays of a text when it is copied, pasted, re-serialised and prettified: the form in which records are compared.
 
-Entities are decoded (twice, for text escaped twice), then Unicode NFKC and case folding (Unicode 15 as in the running
-Python), then tags and link targets go, then whatever is not a letter or digit becomes one space. Entities come before
-tags so that `&lt;b&gt;` and `<b>` end alike. ASCII text, nearly all of ours, takes a byte-table path that is several
-times faster; both paths give the same bytes, and a property test holds them to it.
+Entities are decoded (twice, for text escaped twice), then Unicode NFKC and case folding (as the running Python knows Unicode),
+then tags and link targets go, then whatever is not a letter or digit becomes one space. Entities come before tags so that
+`&lt;b&gt;` and `<b>` end alike. `tests/unit/marks/plainly.py` says the same a step at a time: digests of the form are part of
+limen-code/1, and stand in registries and indexes.
+
+Texts go together, parted by a control character, through tables and masks over all of their bytes: a microsecond of Python for
+each word would be most of the time. A text's form does not depend on its neighbours.
 
 `fingerprints` gives position-independent hashes of runs of `RUN` words, for records that come back cut, joined or
 partly rewritten (MinHash after Broder 1997).
@@ -14,11 +17,13 @@ from __future__ import annotations
 import hashlib
 import html
 import re
-import unicodedata
-from functools import cache
+from functools import cache, lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+from limen.marks import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,14 +33,19 @@ if TYPE_CHECKING:
 MIN_TEXT: Final = 24  # bytes of normalised text below which a match says nothing
 RUN: Final = 7  # words in a run
 SKETCH: Final = 12  # runs kept of a record, at most
-_BETWEEN: Final = "\x1e"  # parts texts that are normalised together; a control character that no text keeps
-_SOME_TEXT: Final = 1 << 20
+_PERSON: Final = b"limen text v1"
+BETWEEN: Final = "\x1e"  # parts texts that are normalised together; a control character that no text keeps
+_AT_ONCE: Final = 1 << 18  # characters normalised together: what they become fits the processor's cache
+_RUNS_AT_ONCE: Final = 1 << 16
+_LONGEST: Final = (1 << 20) - 1  # bytes of a text whose runs are hashed; a longer one is known by these
+_REFERENCE: Final = re.compile(r"&(?:#[0-9A-Za-z]+|[A-Za-z][0-9A-Za-z]{0,63});?")
+_SHORT: Final = 32  # characters of a reference worth keeping
 _TAG: Final = re.compile(r"</?[a-z!][^<>\n\x1e]{0,300}>")
 _LINK: Final = re.compile(r"\]\([^()\s\x1e]{0,2000}\)")
-_NON_WORD: Final = re.compile(r"[^\w\x00-\x7f]+")
 _BYTE_TABLE: Final = bytes(
-    c if chr(c).isdigit() or chr(c).islower() or c == ord(_BETWEEN) else c + 32 if chr(c).isupper() else 32 for c in range(128)
-) + bytes(range(128, 256))
+    c if chr(c).isdigit() or chr(c).islower() or c == ord(BETWEEN) else c + 32 if chr(c).isupper() else 32 for c in range(128)
+) + bytes(32 if c == fold.GAP else c for c in range(128, 256))
+_LEFT_OVER: Final = bytes([fold.GAP, fold.FILL])
 
 
 def normalise(text: str) -> str:
@@ -45,21 +55,33 @@ def normalise(text: str) -> str:
 
 def normalise_all(texts: Sequence[str]) -> list[bytes]:
     """The comparable forms of many texts, as UTF-8. Far faster than one by one."""
-    out = [b""] * len(texts)
-    ascii_only: list[int] = []
-    other: list[int] = []
-    for number, text in enumerate(texts):
-        (ascii_only if text.isascii() else other).append(number)
-    for numbers in (ascii_only, other):
-        for some in _groups(texts, numbers):
-            for number, form in zip(some, _forms([texts[n] for n in some]), strict=True):
-                out[number] = form
+    out: list[bytes] = []
+    for first, last in batches(np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))):
+        out += _forms(texts[first:last])
     return out
+
+
+def batches(lengths: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Texts of these lengths in stretches [first, last) that are best normalised together."""
+    group = np.cumsum(lengths) // _AT_ONCE
+    cuts = [0, *(np.flatnonzero(group[1:] != group[:-1]) + 1).tolist(), len(lengths)]
+    return [pair for pair in pairwise(cuts) if pair[0] < pair[1]]
 
 
 def digest(form: bytes) -> bytes:
     """The 128-bit name of a normalised text (BLAKE2b, RFC 7693)."""
-    return hashlib.blake2b(form, digest_size=16, person=b"limen text v1").digest()
+    return hashlib.blake2b(form, digest_size=16, person=_PERSON).digest()
+
+
+def digests(forms: Iterable[bytes]) -> bytes:
+    """The names of many normalised texts, one after the other."""
+    copy = hashlib.blake2b(digest_size=16, person=_PERSON).copy  # setting one up costs more than to hash a short text
+    out: list[bytes] = []
+    for form in forms:
+        state = copy()
+        state.update(form)
+        out.append(state.digest())
+    return b"".join(out)
 
 
 def runs(forms: Sequence[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -69,13 +91,13 @@ def runs(forms: Sequence[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]
     some: list[bytes] = []
     size = first = 0
     for number, form in enumerate([*forms, None]):
-        if form is None or (some and size + len(form) >= _SOME_TEXT):
+        if form is None or (some and size + len(form) >= _RUNS_AT_ONCE):
             got, of = _runs(some)
             hashes.append(got)
             owners.append(of + first)
             some, size, first = [], 0, number
         if form is not None:
-            some.append(form[: _SOME_TEXT - 1])  # a longer text is known by its first million bytes
+            some.append(form[:_LONGEST])
             size += len(some[-1]) + 1
     return np.concatenate(hashes), np.concatenate(owners)
 
@@ -101,39 +123,71 @@ def fingerprints(forms: Sequence[bytes]) -> tuple[NDArray[np.uint64], NDArray[np
     return sketch[distinct], np.repeat(owners[starts], distinct.sum(axis=1))
 
 
-def _groups(texts: Sequence[str], numbers: Iterable[int]) -> Iterable[list[int]]:
-    some: list[int] = []
-    size = 0
-    for number in numbers:
-        some.append(number)
-        size += len(texts[number])
-        if size >= _SOME_TEXT:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
+def _forms(texts: Sequence[str]) -> list[bytes]:
+    joined = BETWEEN.join(texts)
+    if joined.count(BETWEEN) != len(texts) - 1:
+        joined = BETWEEN.join(text.replace(BETWEEN, " ") for text in texts)
+    return forms_in(joined.encode("utf-8", "replace"))
 
 
-def _forms(texts: list[str]) -> list[bytes]:
-    """The texts are all ASCII, or all not."""
-    joined = _BETWEEN.join(texts)
-    if joined.count(_BETWEEN) != len(texts) - 1:
-        joined = _BETWEEN.join(text.replace(_BETWEEN, " ") for text in texts)
-    for _ in range(2):
-        if "&" in joined:
-            joined = html.unescape(joined)
-    if joined.isascii():
-        lowered = joined.lower()
-    else:
-        lowered = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", joined).casefold())
-    if "<" in lowered:
-        lowered = _TAG.sub(" ", lowered)
-    if "](" in lowered:
-        lowered = _LINK.sub(" ", lowered)
-    words = lowered.encode("utf-8", "replace").translate(_BYTE_TABLE)
-    if not lowered.isascii():
-        words = _NON_WORD.sub(" ", words.decode()).encode()
-    return [b" ".join(part.split()) for part in words.split(_BETWEEN.encode())]
+def forms_in(raw: bytes) -> list[bytes]:
+    """The forms of texts that BETWEEN parts: UTF-8."""
+    if b"&" in raw:
+        raw = _decoded(_decoded(raw.decode())).encode()
+    if not raw.isascii():
+        raw = _folded(raw)
+    if b"<" in raw or b"]" in raw:
+        raw = _without_markup(raw)
+    words = np.frombuffer(raw.translate(_BYTE_TABLE), dtype=np.uint8)
+    # Of a stretch of spaces only the last stays, and only before a word; then one is left, at most, before the first word.
+    kept = words != ord(" ")
+    kept[:-1] |= words[1:] > ord(" ")
+    kept &= words != fold.FILL
+    return list(map(bytes.lstrip, words[kept].tobytes().split(BETWEEN.encode())))
+
+
+def _decoded(text: str) -> str:
+    """As `html.unescape` does; each reference is worked out once. No name in HTML has anything but letters and digits."""
+    return _REFERENCE.sub(_meaning, text)
+
+
+def _meaning(found: re.Match[str]) -> str:
+    reference = found[0]
+    if len(reference) <= _SHORT:
+        return _unescaped(reference)
+    try:
+        return html.unescape(reference)
+    except ValueError:  # more digits than Python reads; such a number is past the last code point, or a nuisance
+        return "\ufffd"
+
+
+_unescaped = lru_cache(maxsize=4096)(html.unescape)
+
+
+def _folded(raw: bytes) -> bytes:
+    """Fold texts; those that have slow code points by the definition."""
+    quick, slow = fold.fold(raw)
+    if not len(slow):
+        return quick
+    ends = np.flatnonzero(np.frombuffer(raw, dtype=np.uint8) == ord(BETWEEN))
+    numbers = np.unique(np.searchsorted(ends, slow)).tolist()
+    parts, before = quick.split(BETWEEN.encode()), raw.split(BETWEEN.encode())
+    again = fold.folded(BETWEEN.join(before[number].decode() for number in numbers)).encode()
+    for number, part in zip(numbers, again.split(BETWEEN.encode()), strict=True):
+        parts[number] = part
+    return BETWEEN.encode().join(parts)
+
+
+def _without_markup(raw: bytes) -> bytes:
+    """Tags and link targets go, counted in characters as they were before anything was left over."""
+    if not raw.isascii():
+        raw = raw.translate(None, _LEFT_OVER)
+    text = raw.lower().decode()
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    if "](" in text:
+        text = _LINK.sub(" ", text)
+    return text.encode()
 
 
 def _runs(forms: list[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -145,13 +199,14 @@ def _runs(forms: list[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     power, inverse = _powers(1 << max(0, len(text) - 1).bit_length())
     prefix = np.zeros(len(text) + 1, dtype=np.uint64)
     np.cumsum((text.astype(np.uint64) + np.uint64(1)) * power[: len(text)], out=prefix[1:])
-    space = text == ord(" ")
-    starts = np.flatnonzero(~space & np.concatenate([[True], space[:-1]]))
-    ends = np.flatnonzero(~space & np.concatenate([space[1:], [True]])) + 1
-    bounds = np.cumsum([len(form) + 1 for form in forms])
-    owner = np.searchsorted(bounds, starts, side="right")
+    edge = np.zeros(len(text) + 2, dtype=np.bool_)
+    np.not_equal(text, ord(" "), out=edge[1:-1])
+    edges = np.flatnonzero(edge[1:] != edge[:-1])
+    starts, ends = edges[::2], edges[1::2]
     if len(starts) < RUN:
         return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
+    before = np.searchsorted(starts, np.cumsum(np.fromiter(map(len, forms), dtype=np.int64, count=len(forms)) + 1))
+    owner = np.repeat(np.arange(len(forms)), np.diff(before, prepend=0))
     whole = owner[: 1 - RUN] == owner[RUN - 1 :]
     begin, end = starts[: 1 - RUN][whole], ends[RUN - 1 :][whole]
     mixed = (prefix[end] - prefix[begin]) * inverse[begin]

@@ -233,7 +233,7 @@ def _look_up(readings: list[Reading], records: int, canaries: Sequence[bytes]) -
     """Tables by which a leak is recognised; a text or run that two records share says nothing and is dropped."""
     fields = fields_of_all([leaves(parse_json(canary)[1]) for canary in canaries])
     _, stands = keys_of(fields)
-    keys = b"".join(r.keys for r in readings) + b"".join(normalise.digest(text) for some in stands for text in some)
+    keys = b"".join(r.keys for r in readings) + normalise.digests(text for some in stands for text in some)
     counts = [len(some) for some in stands]
     owner = np.concatenate([*(r.owner for r in readings), np.repeat(np.arange(len(canaries)) + records, counts)])
     runs, stretches, stretch_owners = [], [], []

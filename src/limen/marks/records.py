@@ -165,10 +165,10 @@ def _read(raw: list[bytes], media: Media, found: Scan, *, first: int, scope: byt
     return Reading(
         sound=valid & terminated & long_enough,
         valid=valid & terminated,
-        whole=_digests(wholes),
+        whole=as_digests(normalise.digests(wholes)),
         name=as_digests(bytes(names)),
         named=named,
-        keys=b"".join(normalise.digest(text) for some in stands for text in some),
+        keys=normalise.digests(text for some in stands for text in some),
         owner=np.repeat(np.arange(len(raw)) + first, counts),
         runs=runs,
         run_stretch=stretch,
@@ -281,7 +281,3 @@ def _paragraphs(source: memoryview) -> Scan:
     start = lines.start[first]
     header = int(start[0]) if len(start) else len(source)
     return Scan(start, lines.end[last], np.append(start[1:], len(source))[: len(start)], header)
-
-
-def _digests(texts: list[bytes]) -> NDArray[np.uint64]:
-    return as_digests(b"".join(normalise.digest(text) for text in texts))
