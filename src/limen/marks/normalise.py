@@ -17,7 +17,8 @@ from __future__ import annotations
 import hashlib
 import html
 import re
-from functools import cache, lru_cache
+import unicodedata
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +27,7 @@ import numpy as np
 from limen.marks import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -165,17 +166,23 @@ _unescaped = lru_cache(maxsize=4096)(html.unescape)
 
 
 def _folded(raw: bytes) -> bytes:
-    """Fold texts; those that have slow code points by the definition."""
-    quick, slow = fold.fold(raw)
-    if not len(slow):
-        return quick
-    ends = np.flatnonzero(np.frombuffer(raw, dtype=np.uint8) == ord(BETWEEN))
-    numbers = np.unique(np.searchsorted(ends, slow)).tolist()
-    parts, before = quick.split(BETWEEN.encode()), raw.split(BETWEEN.encode())
-    again = fold.folded(BETWEEN.join(before[number].decode() for number in numbers)).encode()
-    for number, part in zip(numbers, again.split(BETWEEN.encode()), strict=True):
-        parts[number] = part
-    return BETWEEN.encode().join(parts)
+    """Fold texts; those that have slow code points once more after NFKC, which leaves few; and what still has, by definition.
+
+    NFKC again changes nothing, so a text folds as its NFKC does.
+    """
+    again: tuple[Callable[[str], str], ...] = (partial(unicodedata.normalize, "NFKC"), fold.folded)
+    for way in again:
+        quick, slow = fold.fold(raw)
+        if not len(slow):
+            return quick
+        ends = np.flatnonzero(np.frombuffer(raw, dtype=np.uint8) == ord(BETWEEN))
+        numbers = np.unique(np.searchsorted(ends, slow)).tolist()
+        parts = raw.split(BETWEEN.encode())
+        some = way(BETWEEN.join(parts[number].decode() for number in numbers)).encode()
+        for number, part in zip(numbers, some.split(BETWEEN.encode()), strict=True):
+            parts[number] = part
+        raw = BETWEEN.encode().join(parts)
+    return fold.fold(raw)[0]
 
 
 def _without_markup(raw: bytes) -> bytes:
