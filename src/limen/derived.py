@@ -16,7 +16,7 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from limen.core.errors import Failed, LimenError
+from limen.core.errors import Failed
 from limen.core.events import decode
 from limen.formats.merkle import leaf_hash
 
@@ -28,6 +28,17 @@ FOLDER: Final = "derived"
 BATCH: Final = 4096
 _NOTE: Final = "CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT"
 _SET: Final = "INSERT INTO note (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
+# What a fold meets in an entry that is not as it should be. A full disk is none of them, and is told as what it is.
+_UNREADABLE: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+)
 
 
 class Log(Protocol):
@@ -110,9 +121,15 @@ class Derived:
     def _add(self, connection: sqlite3.Connection, index: int, entry: dict[str, Any]) -> None:
         try:
             self._fold.add(connection, index, entry)
-        except LimenError:
-            raise
-        except Exception as e:
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            sqlite3.DataError,
+            sqlite3.IntegrityError,
+        ) as e:
             # To leave it out would be an answer that only looks whole.
             kind, name = entry["kind"], self.path.name
             raise Failed(

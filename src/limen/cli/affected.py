@@ -117,12 +117,12 @@ def _served(row: dict[str, Any]) -> None:
     if served is None:
         return
     if not served["assets"]:
-        click.echo(f"  served: nothing was, up to {served['to']} (measured)")
+        click.echo(f"  served: nothing was, up to {served['to'] or 'now'} (measured)")
     for each in served["assets"]:
-        when = f"{served['from']} to {served['to']}"
+        when = f"{served['from']} to {served['to'] or 'now'}"
         within = "" if each["served_in_it"] is None else f", {each['served_in_it']} of them {when}"
         count = f"{each['served_before_its_end']} {_plural(each['unit'])} to {each['people']} people"
-        click.echo(f"  served up to {served['to']}: {each['asset']}: {count}{within} (measured)")
+        click.echo(f"  served up to {served['to'] or 'now'}: {each['asset']}: {count}{within} (measured)")
     for each in served["unknown"]:
         click.echo(f"  UNKNOWN: {each}")
 

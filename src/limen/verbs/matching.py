@@ -79,18 +79,20 @@ async def _served(gateway: Gateway, answers: list[Answer], asked: Asked) -> dict
     return await asyncio.to_thread(lambda: {answer.vendor: report(answer) for answer in wanted})
 
 
-def _widest(answer: Answer, asked: Asked) -> tuple[int | None, int]:
+def _widest(answer: Answer, asked: Asked) -> tuple[int | None, int | None]:
     """From when until when to ask what a vendor's people were served: while it could be had, and while it was there.
 
-    Where nobody can say, or the newest bill of material still lists it, it may be there to this day: until what is known ends.
+    Where nobody can say, or the newest bill of material still lists it, it may be there to this day: until what is known ends,
+    which is None for now.
     """
-    known_us = asked.question.now_us
+    known_us = asked.question.as_of_us
     start, end = asked.windows.widest() or (None, None)
     since = min((us for us in (start, *(hit.from_us for hit in answer.hits)) if us is not None), default=None)
     left = [hit.until_us for hit in answer.hits]
     if answer.verdict is not Verdict.YES or any(us is None for us in left):
         return since, known_us
-    return since, min(known_us, max(us for us in (end, *left) if us is not None))
+    last = max(us for us in (end, *left) if us is not None)
+    return since, last if known_us is None else min(known_us, last)
 
 
 def _asset(asset: dict[str, Any], *, since: int | None) -> dict[str, Any]:
