@@ -135,7 +135,7 @@ class Advised:
             policy_of=lambda vendor: policies.get(vendor, Policy()) if vendor in people else Policy(Act.NOTIFY),
             people_of=lambda vendor: people.get(vendor, 0),
             limits=self._limits,
-            day=day(actions, self._now_us()),
+            day=day(actions, self._custody.moment_us()),
         )
 
     def _people(self) -> dict[str, int]:
@@ -206,10 +206,6 @@ class Advised:
                 f"what action {action.entry} is about holds no more: its advisories were withdrawn or changed; nothing was done. "
                 "Decline it."
             )
-
-    def _now_us(self) -> int:
-        clock = self._custody.clock
-        return clock.story_us() or clock.now_us()
 
     def close(self) -> None:
         """Close the derived file. Once no other thread uses it."""

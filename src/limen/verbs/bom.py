@@ -68,7 +68,7 @@ async def gaps(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any
     as_of = args.get("as_of_us")
     at = args.get("at_us")
     if at is None:
-        at = as_of if as_of is not None else _now(gateway)
+        at = as_of if as_of is not None else gateway.custody.moment_us()
     max_age = args.get("max_age_days", MAX_AGE_US // DAY_US) * DAY_US
     vendors = sorted(vendor.id for vendor in gateway.custody.catalog.snapshot.vendors())
     found = await asyncio.to_thread(lambda: [gateway.boms.standing(vendor, at, as_of, max_age_us=max_age) for vendor in vendors])
@@ -176,11 +176,6 @@ def _classes(gateway: Gateway, pairs: list[list[str]]) -> list[list[str]]:
     for _, name in found:
         gateway.custody.catalog.snapshot.asset_class(name)
     return found
-
-
-def _now(gateway: Gateway) -> int:
-    clock = gateway.custody.clock
-    return clock.story_us() or clock.now_us()
 
 
 def _bom(bom: Bom) -> dict[str, Any]:

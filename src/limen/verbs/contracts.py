@@ -30,12 +30,6 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 MAX_REASON: Final = 2_000
 
 
-def now_us(gateway: Gateway) -> int:
-    """The moment that entries written now count as written at: the story's, if one is told."""
-    clock = gateway.custody.clock
-    return clock.story_us() or clock.now_us()
-
-
 async def contract_set(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """File a contract, or amend it; grants to a vendor that has never had one wait for its admission from then on."""
     raw = args["text"].encode()
@@ -83,7 +77,7 @@ def _refuse_second(form: dict[str, Any], before: Set | None, others: Iterable[Se
 async def contract_show(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """The contract that a vendor is judged by at a moment: as it was written, and as it is judged."""
     del by
-    as_of_us = args.get("as_of_us") or now_us(gateway)
+    as_of_us = args.get("as_of_us") or gateway.custody.moment_us()
     found = await asyncio.to_thread(gateway.contracts.in_force, args["vendor"], as_of_us, id_=args.get("contract"))
     form = await asyncio.to_thread(gateway.contracts.form, found, as_of_us)
     text = (await asyncio.to_thread(gateway.contracts.blob, found.digest, found.entry)).decode()
@@ -104,7 +98,7 @@ async def waiver_add(gateway: Gateway, args: dict[str, Any], by: str) -> dict[st
     reason = args["reason"].strip()
     if not 1 <= len(reason) <= MAX_REASON:
         raise Invalid("reason", f"say in 1 to {MAX_REASON} characters why; it is kept with the waiver")
-    at_us = now_us(gateway)
+    at_us = gateway.custody.moment_us()
     contract = await asyncio.to_thread(gateway.contracts.in_force, args["vendor"], at_us, id_=args.get("contract"))
     form = await asyncio.to_thread(gateway.contracts.form, contract, at_us)
     refs = [row["ref"] for row in form["clauses"]]
@@ -128,7 +122,7 @@ async def waiver_add(gateway: Gateway, args: dict[str, Any], by: str) -> dict[st
 
 async def waiver_end(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """End a waiver: this day is not waived any more. A vendor that was admitted by it waits again."""
-    at_us = now_us(gateway)
+    at_us = gateway.custody.moment_us()
     found = next((one for one in await asyncio.to_thread(gateway.contracts.waivers) if one.entry == args["entry"]), None)
     if found is None:
         raise NotFound(f"a waiver at entry {args['entry']}")
@@ -147,13 +141,13 @@ async def waiver_list(gateway: Gateway, args: dict[str, Any], by: str) -> list[d
     """Every waiver with who signed it and why."""
     del by
     found = await asyncio.to_thread(gateway.contracts.waivers, args.get("vendor"))
-    today = last_day(now_us(gateway) + 1)
+    today = last_day(gateway.custody.moment_us() + 1)
     return [await asyncio.to_thread(_waiver, gateway, one, today) for one in found]
 
 
 async def admit(gateway: Gateway, vendor: str, basis: Any, entry: int, until_us: int, *, by: str) -> int:
     """Admit a gated vendor on the word of an entry; returns the admission's own. The story's time left is real time left."""
-    left = until_us - now_us(gateway)
+    left = until_us - gateway.custody.moment_us()
     until = (gateway.custody.clock.now_us() + left) // 1_000_000
     [receipt] = await gateway.authority.change([VendorAdmit(id=vendor, basis=basis, entry=entry, valid_until=until)], by=by)
     return receipt.index

@@ -10,7 +10,7 @@ from limen.assurance.contract.book import day_us
 from limen.assurance.gate import follow
 from limen.assurance.gate.judging import again, exit_code, judge
 from limen.core.errors import Invalid, LimenError, NotFound, TamperDetected
-from limen.verbs.contracts import admit, now_us
+from limen.verbs.contracts import admit
 from limen.verify.verdict import canonical, digest
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ async def gate_runs(gateway: Gateway, args: dict[str, Any], by: str) -> list[dic
 
 async def _as_of(gateway: Gateway, asked_us: int | None) -> int:
     """The moment that is asked about: now, if none is, once everything that was written up to now is in the log."""
-    moment_us = now_us(gateway)
+    moment_us = gateway.custody.moment_us()
     await gateway.custody.ledger.append_all(())
     if asked_us is not None and asked_us > moment_us:
         raise Invalid("--as-of", "is in the future: nothing is known of that")
@@ -127,7 +127,7 @@ async def _follow(gateway: Gateway, verdict: dict[str, Any], run: int, by: str) 
             done.append({"does": step.does, "because": step.because, "entry": None, "failed": str(e)})
     until_us = follow.admitted_until(verdict)
     admissions = gateway.custody.catalog.snapshot.state.admissions
-    if until_us is not None and verdict["vendor"] in admissions and until_us > now_us(gateway):
+    if until_us is not None and verdict["vendor"] in admissions and until_us > gateway.custody.moment_us():
         entry = await admit(gateway, verdict["vendor"], "gate", run, until_us, by=by)
         done.append({"does": "admit", "because": f"run {run} of the gate passed", "entry": entry, "failed": ""})
     return done

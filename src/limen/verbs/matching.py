@@ -31,7 +31,7 @@ async def affected(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str,
     """Each vendor's answer to an advisory as of a time; beside it what its people were served, and their sessions now."""
     del by
     custody = gateway.custody
-    now_us = custody.clock.story_us() or custody.clock.now_us()
+    now_us = custody.moment_us()
     vendors = [vendor.id for vendor in custody.catalog.snapshot.vendors()]
     times = {name: args.get(name) for name in ("as_of_us", "since_us", "until_us")}
     asked = await asyncio.to_thread(lambda: gateway.asking.affected(args["id"], vendors, now_us=now_us, **times))

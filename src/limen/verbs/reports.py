@@ -56,7 +56,7 @@ async def keys_list(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str
 def _keys(gateway: Gateway, who: Who, vendor: str | None) -> dict[str, Any]:
     custody, data, depot = gateway.custody, gateway.config.data, gateway.observing.depot
     head = custody.ledger.head()
-    now_us = custody.clock.story_us() or custody.clock.now_us()
+    now_us = custody.moment_us()
     scans, unknown = scanning.recorded(data, custody.ledger.entries(0, head.size))
     skew_us = max(depot.skews().values(), default=0) * 1_000_000
     inventory = keys.Inventory(Keyring.of(secret(data, "server.key")), scans, Observed(depot, who), skew_us=skew_us)

@@ -58,12 +58,12 @@ async def observed_part(gateway: Gateway, args: dict[str, Any]) -> dict[str, Any
 
 
 def _observed(gateway: Gateway, args: dict[str, Any]) -> dict[str, Any]:
-    clock, snapshot = gateway.custody.clock, gateway.custody.catalog.snapshot
+    snapshot = gateway.custody.catalog.snapshot
     look = observed.Look(
         subject=args["subject"],
         since_us=args.get("since_us"),
         until_us=args.get("until_us"),
-        now_us=clock.story_us() or clock.now_us(),
+        now_us=gateway.custody.moment_us(),
         project_of=lambda asset: snapshot.asset(asset).project if snapshot.has_asset(asset) else "",
         objects=bool(args.get("objects")),
     )
@@ -101,7 +101,7 @@ async def access_audit(gateway: Gateway, args: dict[str, Any], by: str) -> dict[
     del by
     custody = gateway.custody
     await _settled(gateway)
-    now_us = custody.clock.story_us() or custody.clock.now_us()
+    now_us = custody.moment_us()
     question = audit.Question(args["vendor"], args.get("since_us"), now_us, args.get("keep_s", audit.KEEP_S))
     return await asyncio.to_thread(_audited, gateway, args, question)
 
@@ -144,7 +144,7 @@ async def review(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, A
 
 def _reviewed(gateway: Gateway, args: dict[str, Any]) -> dict[str, Any]:
     custody, snapshot = gateway.custody, gateway.custody.catalog.snapshot
-    now_us, head = custody.clock.story_us() or custody.clock.now_us(), custody.ledger.head()
+    now_us, head = custody.moment_us(), custody.ledger.head()
     window = exposure.Window(args.get("since_us"))
     vendors = []
     for vendor in snapshot.vendors():
@@ -178,7 +178,7 @@ def _pages(gateway: Gateway, args: dict[str, Any]) -> AssetPages:
         pseudonym=custody.catalog.pseudonym,
         entries=custody.ledger.entries(0, head.size),
         head=head,
-        now_us=custody.clock.story_us() or custody.clock.now_us(),
+        now_us=custody.moment_us(),
     )
 
 
