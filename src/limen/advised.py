@@ -18,6 +18,7 @@ from limen.core.errors import Conflict, Denied, LimenError, NotFound
 from limen.core.events import canonical, decode
 from limen.core.types import Side
 from limen.custody import GATEWAY
+from limen.identity import live
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -217,12 +218,8 @@ def _own(who: dict[str, Any]) -> dict[str, Any]:
 
 
 def narrowed(each: Consequence, before: Restriction | None) -> tuple[bool, tuple[str, ...]]:
-    """What a restriction leaves of what an earlier one had left: never more than either."""
+    """What a restriction leaves of what an earlier one had left, if there is one."""
     if before is None:
         return each.read_only, each.projects
-    read_only = each.read_only or before.read_only
-    if not (before.projects and each.projects):
-        return read_only, tuple(sorted(before.projects or each.projects))
-    both = before.projects & set(each.projects)
-    # Nothing at all would be left, which is a pause, and nobody has ordered one: what is left of the earlier one is only read.
-    return (read_only, tuple(sorted(both))) if both else (True, tuple(sorted(before.projects)))
+    read_only, projects = live.narrowed(before, read_only=each.read_only, projects=frozenset(each.projects))
+    return read_only, tuple(sorted(projects))

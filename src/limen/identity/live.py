@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from limen.core.errors import Denied, Paused, SessionEnded
 from limen.core.types import Action
@@ -43,6 +43,18 @@ class Pause:
     def covers(self, session: Session) -> bool:
         """Whether this order cuts the session."""
         return self.subject in subjects_of(session) and not self.essential.intersection(subjects_of(session))
+
+
+class Leaving(Protocol):
+    """What of a restriction says how much work it leaves."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be written."""
+
+    @property
+    def projects(self) -> frozenset[str]:
+        """Where work goes on; empty: everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,17 @@ class Stream:
     session: Session
     abort: Callable[[], None]
     action: Action = Action.READ
+
+
+def narrowed(before: Leaving, *, read_only: bool, projects: frozenset[str]) -> tuple[bool, frozenset[str]]:
+    """What a further restriction leaves of what one in force leaves, as (read_only, projects): never more than either."""
+    read_only = read_only or before.read_only
+    if not (before.projects and projects):
+        return read_only, before.projects or projects
+    if both := before.projects & projects:
+        return read_only, both
+    # Nothing would be left, which is a pause, and nobody has ordered one: what is left of the one in force is only read.
+    return True, before.projects
 
 
 def subjects_of(session: Session) -> tuple[str, ...]:

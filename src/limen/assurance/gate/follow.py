@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from limen.assurance.contract.book import day_us
+from limen.identity.live import Leaving, narrowed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,16 +19,8 @@ if TYPE_CHECKING:
 CAUSE: Final = "gate "
 
 
-class Order(Protocol):
+class Order(Leaving, Protocol):
     """What is read of a restriction in force."""
-
-    @property
-    def read_only(self) -> bool:
-        """Whether nothing may be written."""
-
-    @property
-    def projects(self) -> frozenset[str]:
-        """Where work goes on; empty: everywhere."""
 
     @property
     def cause(self) -> str:
@@ -84,13 +77,8 @@ def steps(verdict: Mapping[str, Any], run: int, *, paused: bool, order: Order | 
 def _restriction(asked: Mapping[str, Any], order: Order | None, run: int, because: str) -> Restrict:
     read_only, projects, cause = asked["mode"] == "read-only", frozenset(asked["projects"]), f"{CAUSE}{run}"
     if order is not None and not order.cause.startswith(CAUSE):
-        read_only = read_only or order.read_only
+        read_only, projects = narrowed(order, read_only=read_only, projects=projects)
         cause = f"{order.cause or 'an order'}, {cause}"
-        if projects and order.projects and not projects & order.projects:
-            # No project is left to both, and an order can't say "none": reading in the older order's is the least there is.
-            read_only, projects = True, order.projects
-        else:
-            projects = (projects & order.projects) if projects and order.projects else projects | order.projects
     return Restrict(read_only, tuple(sorted(projects)), because, cause)
 
 
