@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from limen.core.errors import Invalid
+from limen.formats import jsonobject
 from limen.formats import versions as order
 from limen.formats.purl import CONTAINER, Package, digest_of, package, package_of
 from limen.formats.versions import pypi
@@ -138,7 +139,7 @@ class Advisory:
     @classmethod
     def read(cls, raw: bytes) -> Advisory:
         """Read a record; Invalid says why it is none. Related and upstream ids never make two records one."""
-        record = _json(raw)
+        record = jsonobject.read(raw, "record", limit=MAX_RECORD)
         version = record.get("schema_version", "1.0.0")
         if not isinstance(version, str) or version.partition(".")[0] != "1":
             raise Invalid("schema_version", f"{str(version)[:20]!a} is not known here; needed is 1.x")
@@ -281,18 +282,6 @@ def _placed(rules: str, events: tuple[Event, ...]) -> tuple[tuple[Any, ...], tup
         affected = opened > kinds.count("last_affected")
         steps.append(_Step(placed, opened > 0, affected))
     return () if _UNLIMITED in events else tuple(limits), tuple(steps)
-
-
-def _json(raw: bytes) -> dict[str, Any]:
-    if len(raw) > MAX_RECORD:
-        raise Invalid("record", f"has {len(raw)} bytes, more than {MAX_RECORD}")
-    try:
-        record = json.loads(raw)
-    except (ValueError, RecursionError) as e:
-        raise Invalid("record", f"is not JSON: {str(e)[:100]}") from e
-    if not isinstance(record, dict):
-        raise Invalid("record", "is not a JSON object")
-    return record
 
 
 def _affected(record: dict[str, Any]) -> list[Affected]:

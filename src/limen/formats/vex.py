@@ -9,11 +9,11 @@ OpenVEX is read by `openvex`, CycloneDX by `cyclonedxvex`; `read` tells them apa
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 
 from limen.core.errors import Invalid
+from limen.formats import jsonobject
 from limen.formats.purl import Package, package_of
 
 NOT_AFFECTED: Final = "not_affected"
@@ -81,7 +81,7 @@ def read(raw: bytes) -> Document:
     """Read an OpenVEX or CycloneDX document; Invalid says what is wrong with it."""
     from limen.formats import cyclonedxvex, openvex  # noqa: PLC0415  they read into the values above
 
-    document = _object(raw)
+    document = jsonobject.read(raw, "document", limit=MAX_DOCUMENT)
     if str(document.get("@context", "")).startswith(openvex.CONTEXT):
         return openvex.read(document)
     if document.get("bomFormat") == "CycloneDX":
@@ -117,15 +117,3 @@ def items(value: object, where: str) -> list[dict[str, Any]]:
     if len(value) > MAX_STATEMENTS:
         raise Invalid(where, f"has {len(value)} entries, more than {MAX_STATEMENTS}")
     return value
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    if len(raw) > MAX_DOCUMENT:
-        raise Invalid("document", f"has {len(raw)} bytes, more than {MAX_DOCUMENT}")
-    try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError) as e:
-        raise Invalid("document", f"is not JSON: {str(e)[:100]}") from e
-    if not isinstance(document, dict):
-        raise Invalid("document", "is not a JSON object")
-    return document

@@ -53,7 +53,7 @@ SELECT r.id, r.name FROM grouped g JOIN record r ON r.id = g.record ORDER BY r.n
 _REVISIONS: Final = f"""
 SELECT v.*, r.name, EXISTS (SELECT 1 FROM standing s WHERE s.revision = v.id AND {_STANDS}) AS stands
 FROM revision v JOIN record r ON r.id = v.record WHERE v.record = :record AND v.received_us <= :k ORDER BY v.number
-"""  # noqa: S608
+"""  # noqa: S608  its parts are constants
 _CARRIED: Final = """
 SELECT c.source, c.signed, c.feed FROM carried c JOIN feed f ON f.entry = c.feed
 WHERE c.revision = :revision AND f.received_us <= :k ORDER BY c.feed
@@ -63,7 +63,7 @@ SELECT DISTINCT v.*, r.name, 1 AS stands, p.name AS package, p.ecosystem, a.numb
 FROM package p JOIN affected a ON a.package = p.id JOIN revision v ON v.id = a.revision
 JOIN record r ON r.id = v.record JOIN standing s ON s.revision = v.id
 WHERE p.name = :name AND p.base = :base AND {_STANDS} ORDER BY r.name, v.number, a.number
-"""  # noqa: S608
+"""  # noqa: S608  its parts are constants
 _WINDOWS: Final = """
 SELECT s.*, r.name FROM had s JOIN record r ON r.id = s.record
 WHERE s.record = :record AND s.stated AND s.from_us <= :k AND (s.until_us IS NULL OR s.until_us > :k) ORDER BY s.entry
