@@ -6,16 +6,20 @@ any first few, all but one, some at random, or a torn one: a sector of 512 bytes
 change in their order, at any time, apart from the bytes that they name. A sync that failed leaves its writes as kernels
 leave them: marked as written, so that no later sync writes them. So does one in which its process was killed: kills come
 with injected errors here. One that a process left by its own exit did not fail: its writes wait.
+
+Whether a call in which its process died was done, no trace tells: what the directory holds afterwards does.
 """
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 import subprocess
 from dataclasses import dataclass, replace
 
 SECTOR = 512
+PAGE = 4096  # a write that its process's death breaks off ends at a page's border
 DIRECTORY = -1
 CALLS = "openat,write,pwrite64,fsync,fdatasync,ftruncate,rename,unlink,unlinkat,rmdir,mkdir"
 # What would change a disk too, and is not expected: a trace that has one of these is refused.
@@ -75,6 +79,16 @@ def calls_in(trace):
         yield Call(name, arguments, None, began, last + 1)
 
 
+def _endings(call):
+    """How a call in which its process died may have ended: whole, not at all (None), or a write at a page's border."""
+    length = len(call.strings[0]) if call.name in {"write", "pwrite64"} else 0
+    yield replace(call, result=length)
+    yield None
+    at = int(call.others[3]) if call.name == "pwrite64" else 0
+    for border in range(PAGE - at % PAGE, length, PAGE):
+        yield replace(call, result=border)
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """Bytes at a place; or, without bytes, a new length."""
@@ -118,10 +132,14 @@ class Naming:
 
 
 class Inode:
-    """Bytes that are on disk for sure, and writes that wait."""
+    """Bytes that are on disk for sure, writes that wait, and the bytes that the running kernel shows."""
 
     def __init__(self):
-        self.synced, self.waiting = bytearray(), []
+        self.synced, self.waiting, self.shown = bytearray(), [], bytearray()
+
+    def write(self, write):
+        self.waiting.append(write)
+        write.onto(self.shown)
 
     def with_writes(self, writes):
         content = bytearray(self.synced)
@@ -159,17 +177,44 @@ class Disk:
         self.opened = {}  # by the process that is followed: descriptor -> inode, or path of a directory
         self.places = {}  # descriptor -> where its next plain write goes
 
-    def follow(self, trace):
-        """Go through the calls of one process; pause before each sync takes effect, and at the end: most is at stake there."""
+    def follow(self, trace, left):
+        """Go through the calls of one process; pause before each sync takes effect, and at the end: most is at stake there.
+
+        `left`: path -> content of what was really there after the process had ended; this disk must come to the same.
+        """
         self.opened.clear()
         self.killed = "+++ killed by " in trace.read_text()
+        died_in = []
         for call in calls_in(trace):
             if call.name in STRANGE.split(","):
                 raise ValueError(f"{call.name} is not in this model")
             if call.name.endswith("sync"):
                 yield
-            getattr(self, f"_{call.name}")(call)
+            if call.result is None and not call.name.endswith("sync"):
+                died_in.append(call)
+            else:
+                getattr(self, f"_{call.name}")(call)
+        self._settle(died_in, left)
         yield
+
+    def _settle(self, died_in, left):
+        """Take those calls for done, each as far, with which this disk shows what was left."""
+        for ended in itertools.product(*(_endings(call) for call in died_in)):
+            trial = copy.deepcopy(self) if died_in else self
+            for call in ended:
+                if call is not None:
+                    getattr(trial, f"_{call.name}")(call)
+            if trial._shows() == left:
+                vars(self).update(vars(trial))
+                return
+        shows = self._shows()
+        differ = {path for path in shows | left if shows.get(path, b"?") != left.get(path, b"?")}
+        raise AssertionError(f"this model of the disk is wrong about {sorted(differ)}; the process died in {died_in}")
+
+    def _shows(self):
+        """What the running kernel shows, path -> content."""
+        named = {path: None if inode == DIRECTORY else bytes(self.inodes[inode].shown) for path, inode in self.names.items()}
+        return {path: content for path, content in named.items() if not path.endswith("-shm")}
 
     # --- calls
 
@@ -189,7 +234,7 @@ class Disk:
         inode = self.opened[call.result] = self.names[path]
         self.places[call.result] = 0
         if "O_TRUNC" in call.others[2]:
-            self.inodes[inode].waiting.append(Write(call.ended, 0))
+            self.inodes[inode].write(Write(call.ended, 0))
 
     def _write(self, call):
         descriptor = int(call.others[0])
@@ -203,15 +248,14 @@ class Disk:
         self._put(call, int(call.others[3]))
 
     def _put(self, call, at):
-        """A write in which its process died may have been done."""
-        inode, raw = self.opened.get(int(call.others[0])), call.strings[0]
-        if inode is not None and call.result != -1:
-            self.inodes[inode].waiting.append(Write(call.ended, at, raw[: call.result]))
+        inode = self.opened.get(int(call.others[0]))
+        if inode is not None and call.succeeded:
+            self.inodes[inode].write(Write(call.ended, at, call.strings[0][: call.result]))
 
     def _ftruncate(self, call):
         inode = self.opened.get(int(call.others[0]))
         if inode is not None and call.succeeded:
-            self.inodes[inode].waiting.append(Write(call.ended, int(call.others[1])))
+            self.inodes[inode].write(Write(call.ended, int(call.others[1])))
 
     def _fsync(self, call):
         found = self.opened.get(int(call.others[0]))
@@ -272,10 +316,6 @@ class Disk:
             for content in dict.fromkeys(inode.possible(rng)) if inode.waiting else ():
                 for names, others in itertools.product({0, count}, (none, every)):
                     yield self._state(names, [*others[:number], content, *others[number + 1 :]])
-
-    def uncut(self):
-        """The state that the running kernel shows."""
-        return self._state(len(self.waiting_names), [inode.with_writes(inode.waiting) for inode in self.inodes])
 
     def _state(self, names, contents):
         named = dict(self.synced_names)
