@@ -8,6 +8,7 @@ files that nothing names.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -18,6 +19,7 @@ from limen.catalog.changes import AssetVersion
 from limen.core.errors import Conflict, Invalid
 from limen.core.types import Shard
 from limen.custody import CONTENT_TYPES
+from limen.marks.gold import Canaries, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,14 +37,26 @@ _SHARD_PATH = re.compile(r"[A-Za-z0-9_=+.-][A-Za-z0-9_=+. -]*(/[A-Za-z0-9_=+.-][
 class Marking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a version's shards are to be marked.
 
-    `pairs_percent`, `withhold_percent`: shares of the records; `canaries`: JSONL records, one for each recipient in the
-    order of their first grant.
+    `pairs_percent`, `withhold_percent`: shares of the records; `canaries`: JSONL records, `canaries_each` for each
+    recipient in the order of their first grant. `gold_field`: where they have the expected answer, which isn't served.
     """
 
     marked: bool = True
     pairs_percent: int = 100
     withhold_percent: int = 0
     canaries: tuple[str, ...] = ()
+    canaries_each: int = 1
+    gold_field: str = ""
+
+    def dealt(self) -> Canaries:
+        """The canaries as they are served, with their answers apart. Invalid names the line that can't be one."""
+        lines = tuple(line.encode() for line in self.canaries)
+        if not self.gold_field:
+            return Canaries(lines, self.canaries_each)
+        if not lines:
+            raise Invalid("gold_field", "there are no canaries that could have an answer in it")
+        served, gold = split(lines, self.gold_field, random=os.urandom)
+        return Canaries(served, self.canaries_each, gold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +85,10 @@ class Registrar:
         if asset.kind == "drop":
             raise Invalid("asset", f"{asset_id} is a drop box: writers fill it, versions are not registered")
         _check(sources)
+        canaries = marking.dealt()
         async with self._lock:
             number = len(custody.catalog.snapshot.versions(asset_id)) + 1
-            shards = [await asyncio.to_thread(self._shard, asset_id, number, source, marking) for source in sources]
+            shards = [await asyncio.to_thread(self._shard, asset_id, number, source, marking, canaries) for source in sources]
             prepared = [shard for shard in shards if shard.prepared]
             if prepared:
                 await self._commit_key(asset_id, number, prepared)
@@ -86,7 +101,7 @@ class Registrar:
             raise Conflict(f"{asset_id} got another version meanwhile; look at it, then register again")
         return version, [f"{shard.path}: {shard.unmarked_why}" for shard in shards if not shard.prepared]
 
-    def _shard(self, asset_id: str, number: int, source: Source, marking: Marking) -> Shard:
+    def _shard(self, asset_id: str, number: int, source: Source, marking: Marking, canaries: Canaries) -> Shard:
         """One shard, durable: its source blob, and its segments if it can be marked. Blocking."""
         digest, length = self._custody.blobs.put(_chunks(source.local))
         media = MEDIA.get(source.local.suffix.lower())
@@ -110,7 +125,7 @@ class Registrar:
             name=f"{asset_id}@{number}/{source.path}",
             pairs=marking.pairs_percent / 100,
             withhold=marking.withhold_percent / 100,
-            canaries=[line.encode() for line in marking.canaries],
+            canaries=canaries,
         )
 
     async def _commit_key(self, asset_id: str, number: int, prepared: list[Shard]) -> None:
@@ -122,6 +137,9 @@ class Registrar:
             **custody.shelf.commitment(asset_id),
             "manifests": {shard.path: custody.shelf.manifest_root(shard) for shard in prepared},
         }
+        gold = {shard.path: root for shard in prepared if (root := custody.shelf.prepared(shard).gold_root)}
+        if gold:
+            fields["gold"] = gold
         await custody.ledger.append(*custody.scribe.write("key.commit", fields, None))
 
 

@@ -220,7 +220,9 @@ def asset_add(data: Path, id_: str, class_: str, *, drop: bool, canary: bool, as
 @click.option("--unmarked", is_flag=True, help="Serve the same bytes to everybody.")
 @click.option("--withhold", default=0, show_default=True, help="Percent of records given to some only (JSONL).")
 @click.option("--pairs", default=100, show_default=True, help="Percent of the other records to pair.")
-@click.option("--canaries", type=click.Path(path_type=Path, exists=True), help="JSONL: a record for each recipient.")
+@click.option("--canaries", type=click.Path(path_type=Path, exists=True), help="JSONL: a record for each recipient, or several.")
+@click.option("--canaries-each", default=1, show_default=True, help="How many of them each recipient gets.")
+@click.option("--gold-field", default="", help="The canaries' field with the expected answer. It is not served.")
 @data_option
 @json_option
 def asset_register(  # noqa: PLR0917  click passes options by name
@@ -230,6 +232,8 @@ def asset_register(  # noqa: PLR0917  click passes options by name
     withhold: int,
     pairs: int,
     canaries: Path | None,
+    canaries_each: int,
+    gold_field: str,
     *,
     unmarked: bool,
     as_json: bool,
@@ -249,6 +253,8 @@ def asset_register(  # noqa: PLR0917  click passes options by name
                 "pairs_percent": pairs,
                 "withhold_percent": withhold,
                 "canaries": [line for line in lines if line.strip()],
+                "canaries_each": canaries_each,
+                "gold_field": gold_field,
             },
         },
     )

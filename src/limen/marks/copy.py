@@ -25,6 +25,7 @@ from awscrt import checksums
 
 from limen.core.errors import NotFound, TamperDetected
 from limen.marks.code import codeword
+from limen.marks.gold import GOLD, Gold
 from limen.marks.records import scan
 
 if TYPE_CHECKING:
@@ -86,6 +87,26 @@ class Prepared:
     def slots_root(self) -> str:
         """The Merkle root over the slots, hex: what the ledger commits to before the first serve."""
         return str(self.manifest["slots_root"])
+
+    @property
+    def canaries_each(self) -> int:
+        """How many canaries each recipient has: canary k is that of the recipient in place k // canaries_each."""
+        return int(self.manifest.get("canaries_each", 1))
+
+    @property
+    def gold_root(self) -> str:
+        """The Merkle root over the gold items' answers, hex; empty if it has none."""
+        return str(self.manifest.get("gold_root", ""))
+
+    @cached_property
+    def gold(self) -> Gold | None:
+        """The gold items' answers; None if it has none. TamperDetected if they aren't what was committed to."""
+        if not self.gold_root:
+            return None
+        gold = Gold.decode((self.path / GOLD).read_bytes())
+        if gold.root() != self.gold_root:
+            raise TamperDetected(f"{self.path / GOLD} is not what was committed to; restore it from a backup")
+        return gold
 
     @property
     def unmarked_why(self) -> str:
@@ -283,7 +304,7 @@ def copy_of(
     coded = regions["slot"] >= 0
     bits[coded] = held[regions["slot"][coded]]
     if recipient.canary is not None:
-        bits |= regions["canary"] == recipient.canary
+        bits |= regions["canary"] // prepared.canaries_each == recipient.canary  # nobody's is -1, and stays below 0
     return MarkedCopy(prepared.length, etag_of(recipient, version_id), content_type, prepared, bits)
 
 

@@ -47,7 +47,8 @@ class Observed:
 
     `matched`: by prepared version, the numbers of the records recognised (canaries and common ones too). `distinct`: those
     of them that no other record reads like (a slot's side, or a canary) and that were found whole; if none was, those found
-    by runs of words, which a similar record can share. `canaries`: by prepared version, their numbers.
+    by runs of words, which a similar record can share. `canaries`: by prepared version, their numbers; `each`: how many of
+    them a recipient has there.
     `unclear`: texts that mean different things in different versions.
     """
 
@@ -56,6 +57,7 @@ class Observed:
     matched: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     distinct: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     canaries: dict[str, list[int]] = field(default_factory=dict)
+    each: dict[str, int] = field(default_factory=dict)
     pieces: int = 0
     unclear: int = 0
 
@@ -117,6 +119,7 @@ class Index:
             matched={path: np.unique(np.concatenate(some)) for path, some in found.records.items()},
             distinct={path: np.unique(np.concatenate(some)) for path, some in found.distinct.items()},
             canaries={path: sorted(some) for path, some in found.canaries.items()},
+            each={str(v.path): v.canaries_each for v in self._versions if str(v.path) in found.canaries},
             pieces=len(pieces.records) + len(pieces.lines),
             unclear=found.unclear,
         )

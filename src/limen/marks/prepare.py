@@ -23,6 +23,7 @@ from limen.formats.merkle import leaf_hash, root_of
 from limen.marks import normalise
 from limen.marks.choose import Chosen, Pairs, Source, Withhold, choose, keyed_order
 from limen.marks.copy import Prepared
+from limen.marks.gold import GOLD, Canaries
 from limen.marks.keys import CODE
 from limen.marks.layout import lay
 from limen.marks.records import Media, fields_of_all, fingerprints_of, keys_of, leaves, parse_json, read, scan
@@ -71,22 +72,25 @@ def prepare(
     out: Path,
     pairs: Pairs = 1.0,
     withhold: Withhold = 0.0,
-    canaries: Sequence[bytes] = (),
+    canaries: Canaries | Sequence[bytes] = (),
     scope: str = "",
     least: int = LEAST_SLOTS,
 ) -> Prepared | Unmarked:
     """Prepare `source` into the directory `out`, which is replaced if it is there.
 
     `pairs`: the share of records to pair, or the pairs themselves; `withhold`: the same for withheld records (JSONL).
-    `canaries`: JSONL records, each for one recipient. `scope` (a shard's path) keeps equal record ids of two shards apart.
+    `canaries`: JSONL records, each for one recipient, or several for each. `scope` (a shard's path) keeps equal record ids
+    of two shards apart.
     Invalid for a bad explicit choice.
     """
+    dealt = canaries if isinstance(canaries, Canaries) else Canaries(tuple(canaries))
+    _check_canaries(media, dealt)
     with source.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
         if not size:
             return Unmarked("cannot be fingerprinted: it is empty", 0)
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as raw:
-            return _prepare(raw, media, key, registry, out, pairs, withhold, canaries, scope, least)
+            return _prepare(raw, media, key, registry, out, pairs, withhold, dealt, scope, least)
 
 
 def _prepare(  # noqa: PLR0917  one call, above
@@ -97,12 +101,11 @@ def _prepare(  # noqa: PLR0917  one call, above
     out: Path,
     pairs: Pairs,
     withhold: Withhold,
-    canaries: Sequence[bytes],
+    dealt: Canaries,
     scope: str,
     least: int,
 ) -> Prepared | Unmarked:
-    _check_canaries(media, canaries)
-    found = scan(raw, media)
+    canaries, found = dealt.lines, scan(raw, media)
     if found.why or not len(found):
         return Unmarked(f"cannot be fingerprinted: {found.why or 'it has no records'}", len(found))
     readings = list(read(raw, media, found, scope=scope.encode()))
@@ -127,7 +130,12 @@ def _prepare(  # noqa: PLR0917  one call, above
         layout = lay(held, chosen, baits, base=base, other=other)
     slots = _slots(held, registry, chosen)
     _write_tables(staged, layout, slots)
-    _write_look_up(staged, _look_up(readings, len(found), canaries), _refs(len(found), chosen, len(canaries)))
+    look_up = _look_up(readings, len(found), canaries)
+    if dealt.gold is not None:
+        own = _known_by_a_field(look_up.table, canaries, len(found))
+        dealt.check_told_apart(own, set(_each(held.name[held.named])), scope.encode())
+        (staged / GOLD).write_bytes(dealt.gold.encode())
+    _write_look_up(staged, look_up, _refs(len(found), chosen, len(canaries)))
     manifest = {
         "format": FORMAT,
         "code": CODE,
@@ -142,6 +150,8 @@ def _prepare(  # noqa: PLR0917  one call, above
         "pairs": len(chosen.pairs),
         "withheld": len(chosen.withheld),
         "canaries": len(canaries),
+        **({"canaries_each": dealt.each} if dealt.each > 1 else {}),
+        **({"gold_root": dealt.gold.root()} if dealt.gold is not None else {}),
         "slots_root": root_of([leaf_hash(leaf) for leaf in slot_leaves(slots)]).hex(),
         "unmarked_why": why,
         "parts": {part.name: _sha256(part) for part in sorted(staged.iterdir())},
@@ -168,12 +178,15 @@ def slot_leaves(slots: NDArray[np.void]) -> list[bytes]:
     ]
 
 
-def _check_canaries(media: Media, canaries: Sequence[bytes]) -> None:
-    if canaries and media != "jsonl":
+def _check_canaries(media: Media, canaries: Canaries) -> None:
+    if canaries.lines and media != "jsonl":
         raise Invalid("canaries", "only JSONL can carry them: elsewhere the gap would show")
-    for number, canary in enumerate(canaries):
-        if b"\n" in canary or b"\r" in canary or not parse_json(canary)[0]:
-            raise Invalid(f"canaries[{number}]", "is not one line of JSON")
+    canaries.check()
+
+
+def _each(digests: NDArray[np.uint64]) -> list[bytes]:
+    raw = digests.astype(">u8").tobytes()
+    return [raw[at : at + 16] for at in range(0, len(raw), 16)]
 
 
 def _why(source: Source, least: int) -> str:
@@ -256,6 +269,14 @@ def _look_up(readings: list[Reading], records: int, canaries: Sequence[bytes]) -
         own_runs=np.bincount(run_stretch, minlength=known),
         stretch_record=np.concatenate(stretch_owners),
     )
+
+
+def _known_by_a_field(table: Table, canaries: Sequence[bytes], records: int) -> set[int]:
+    """Canaries of which one field alone tells that it is they: another answer beside it doesn't hide them."""
+    fields = fields_of_all([leaves(parse_json(canary)[1]) for canary in canaries])
+    texts = [(number, field) for number, some in enumerate(fields) for field in some if len(field) >= normalise.MIN_TEXT]
+    found = table.find(as_digests(normalise.digests(field for _, field in texts)))
+    return {number for (number, _), record in zip(texts, found.tolist(), strict=True) if record == records + number}
 
 
 def _of_canaries(fields: list[list[bytes]], records: int) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from limen.core.types import Recipient, Shard
     from limen.marks.choose import Pairs, Withhold
+    from limen.marks.gold import Canaries
     from limen.marks.records import Media
 
 _LONGEST_NAME = 200
@@ -70,7 +71,7 @@ class Shelf:
         name: str,
         pairs: Pairs = 1.0,
         withhold: Withhold = 0.0,
-        canaries: Sequence[bytes] = (),
+        canaries: Canaries | Sequence[bytes] = (),
         least: int = LEAST_SLOTS,
     ) -> Shard:
         """Prepare a shard under its asset's key, made now if it is the first. The shard as it will be served. Blocking."""

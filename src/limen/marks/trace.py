@@ -252,10 +252,14 @@ def _canaries(observed: Observed, recipients: Sequence[Recipient]) -> tuple[dict
     for recipient in recipients:
         if recipient.canary is not None:
             owners.setdefault(recipient.canary, []).append(recipient.id)
+    found = [(version, number) for version, numbers in sorted(observed.canaries.items()) for number in numbers]
     return tuple(
-        {"version": version.rsplit("/", 1)[-1], "canary": number, "recipients": owners.get(number, [])}
-        for version, numbers in sorted(observed.canaries.items())
-        for number in numbers
+        {
+            "version": version.rsplit("/", 1)[-1],
+            "canary": number,
+            "recipients": owners.get(number // observed.each.get(version, 1), []),
+        }
+        for version, number in found
     )
 
 
