@@ -85,7 +85,7 @@ def _trace(custody: Custody, sample: bytes, *, digest: str, alpha: float, before
                 if shard.prepared:
                     marked[str(shelf.prepared(shard).path)] = (version, shard)
     index = shelf.index([shard for _, shard in marked.values()])
-    observed = index.observe(sample, limit=MAX_SAMPLE)
+    observed = index.observe(sample)
     ended = ended_keys(custody, index.keys, digest, before=before)
     observed, left_out = without(observed, ended)
     assets = {marked[place][0].asset for place in observed.matched}
