@@ -17,7 +17,7 @@ from limen.catalog.grammar import check_path
 from limen.core.errors import Conflict, Invalid, NotFound
 from limen.core.types import Shard, Span, Upstream
 from limen.custody import CONTENT_TYPES
-from limen.registration import MEDIA, Source
+from limen.registration import Source, media_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,7 +126,7 @@ def _shards(seen: list[Seen]) -> tuple[list[Shard], dict[str, str]]:
         if not one.etag:
             left_out[one.path] = "its place gives it no ETag, so a change could not be noticed"
             continue
-        media = MEDIA.get(PurePosixPath(one.path).suffix.lower())
+        media = media_of(PurePosixPath(one.path))
         shards.append(
             Shard(
                 path=one.path,

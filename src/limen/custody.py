@@ -19,6 +19,7 @@ from limen.core.errors import Denied, LedgerUnavailable, LimenError, NotFound
 from limen.core.types import Action, Listed, Side
 from limen.ledger.recovery import OPENS_BYTES, needs_outcome
 from limen.marks.copy import AdoptedCopy, Copy, etag_of, plain_copy
+from limen.marks.records import PLAIN
 from limen.policy.policies import Question
 from limen.windows import Reading, Window, Windows
 
@@ -49,9 +50,15 @@ CONTENT_TYPES: Final[dict[Media, str]] = {
     "jsonl": "application/x-ndjson",
     "csv": "text/csv",
     "text": "text/plain; charset=utf-8",
+    "jsonl.gz": "application/gzip",
+    "csv.gz": "application/gzip",
+    "text.gz": "application/gzip",
+    "parquet": "application/vnd.apache.parquet",
 }
 OVER_QUOTA: Final = "quota"  # the rule of `errors.OverQuota`
-MEDIA_OF: Final = {content_type: media for media, content_type in CONTENT_TYPES.items()}
+MEDIA_OF: Final[dict[str, Media]] = {
+    CONTENT_TYPES[media]: media for media in PLAIN
+}  # whose records can be told in an unmarked object
 GATEWAY: Final = "limen"  # whose key seals the side records that are nobody's personal detail
 _OF_WINDOWS: Final = ("action", "asset", "version", "canary")
 COPIES_KEPT = 4096

@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,14 +23,24 @@ from limen.marks.gold import Canaries, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from pathlib import Path, PurePath
 
     from limen.authority import Authority
     from limen.core.types import Version
     from limen.custody import Custody
+    from limen.marks.records import Media
 
-Media = Literal["jsonl", "csv", "text"]
-MEDIA: Final[dict[str, Media]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "text", ".md": "text"}
+MEDIA: Final[dict[str, Media]] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".txt": "text",
+    ".md": "text",
+    ".jsonl.gz": "jsonl.gz",
+    ".ndjson.gz": "jsonl.gz",
+    ".csv.gz": "csv.gz",
+    ".txt.gz": "text.gz",
+}
 _SHARD_PATH = re.compile(r"[A-Za-z0-9_=+.-][A-Za-z0-9_=+. -]*(/[A-Za-z0-9_=+.-][A-Za-z0-9_=+. -]*)*\Z")
 
 
@@ -104,7 +114,7 @@ class Registrar:
     def _shard(self, asset_id: str, number: int, source: Source, marking: Marking, canaries: Canaries) -> Shard:
         """One shard, durable: its source blob, and its segments if it can be marked. Blocking."""
         digest, length = self._custody.blobs.put(_chunks(source.local))
-        media = MEDIA.get(source.local.suffix.lower())
+        media = media_of(source.local)
         plain = Shard(
             path=source.path,
             digest=digest,
@@ -141,6 +151,12 @@ class Registrar:
         if gold:
             fields["gold"] = gold
         await custody.ledger.append(*custody.scribe.write("key.commit", fields, None))
+
+
+def media_of(path: PurePath) -> Media | None:
+    """What a shard of this name is read as: by its last suffix, or its last two of something packed."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    return MEDIA.get("".join(suffixes[-2:])) or MEDIA.get("".join(suffixes[-1:]))
 
 
 def sources_below(paths: list[Path]) -> list[Source]:

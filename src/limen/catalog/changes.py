@@ -20,7 +20,6 @@ from msgspec.structs import replace
 
 from limen.catalog.admission import VendorAdmit, VendorGate
 from limen.catalog.change import OUTSIDE, Change, OfHolder
-from limen.catalog.lineage import KeyOpen, KeyRetire, KeyRotate
 from limen.catalog.personal import Erasure, HoldLift, HoldSet
 from limen.core.errors import Invalid
 from limen.core.events import canonical
@@ -49,9 +48,6 @@ __all__ = [
     "GrantEnd",
     "HoldLift",
     "HoldSet",
-    "KeyOpen",
-    "KeyRetire",
-    "KeyRotate",
     "PersonAdd",
     "PersonEnd",
     "ProjectAdd",
@@ -354,9 +350,6 @@ CHANGES: Final[dict[str, type[Change]]] = {
         AssetAdd,
         AssetVersion,
         AssetDigests,
-        KeyRotate,
-        KeyRetire,
-        KeyOpen,
         GrantAdd,
         GrantEnd,
         HoldSet,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -29,6 +29,15 @@ Pairs = float | list[tuple[int, int]]
 Withhold = float | list[int]
 _SLACK: Final = 64  # bytes by which a pair's members may differ, besides half of the shorter
 _UNPLACED: Final = -3
+
+
+class Told(Protocol):
+    """What records say, by record number: arrays of `records.Reading`."""
+
+    sound: NDArray[np.bool_]
+    whole: NDArray[np.uint64]
+    name: NDArray[np.uint64]
+    named: NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -79,12 +88,12 @@ def choose(key: MarkKey, source: Source, registry: Registry, *, pairs: Pairs, wi
     Fewer than `least` slots, and none from earlier versions, means none at all: then every record is common, and stays
     so, because everyone is served it now. Invalid for an explicit pair or withheld record that can't be one.
     """
-    refs = _known(source, registry)
+    refs = known(source, registry)
     chosen, lost = _standing(source, registry, refs)
     if len(lost):
         registry.retire(lost)
         refs[np.isin(refs >> 1, lost) & (refs >= 0)] = COMMON
-    free = source.sound & (refs == ABSENT) & ~_repeated(source.whole)
+    free = source.sound & (refs == ABSENT) & ~repeated(source.whole)
     new_pairs = _new_pairs(key, source, free, pairs, taken=2 * len(chosen.pairs))
     free[[record for pair in new_pairs for record in pair]] = False
     gone = {max(a, b) for _, a, b in chosen.pairs} | {max(pair) for pair in new_pairs}
@@ -117,14 +126,14 @@ def can_follow(source: Source, record: int, before: int) -> bool:
     return before >= 0 and bool(source.valid[before]) and source.terminator(before) == source.terminator(record)
 
 
-def _known(source: Source, registry: Registry) -> NDArray[np.int64]:
+def known(source: Told, registry: Registry) -> NDArray[np.int64]:
     """What the registry says of each record: by its text first, then by its id, so that an edit keeps slot and side."""
     refs = registry.standing(registry.members.find(source.whole))
     by_name = registry.standing(registry.names.find(source.name))
-    use = (refs == ABSENT) & source.named & ~_repeated(source.name)
+    use = (refs == ABSENT) & source.named & ~repeated(source.name)
     refs[use] = by_name[use]
     refs[~source.sound & (refs == ABSENT)] = COMMON
-    refs[_repeated(source.whole) & (refs == ABSENT)] = COMMON
+    refs[repeated(source.whole) & (refs == ABSENT)] = COMMON
     return refs
 
 
@@ -243,12 +252,12 @@ def _register(
     refs[refs == ABSENT] = COMMON
     new = registry.members.find(source.whole) == ABSENT
     registry.add_members(source.whole[new], refs[new])
-    named = source.named & ~_repeated(source.name)
+    named = source.named & ~repeated(source.name)
     named &= registry.names.find(source.name) == ABSENT
     registry.add_names(source.name[named], refs[named])
 
 
-def _repeated(digests: NDArray[np.uint64]) -> NDArray[np.bool_]:
+def repeated(digests: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Which rows occur more than once."""
     _, where, counts = np.unique(digests, axis=0, return_inverse=True, return_counts=True)
     return np.asarray(counts[where.reshape(-1)] > 1)

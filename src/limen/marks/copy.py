@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from awscrt import checksums
 
-from limen.core.errors import NotFound, TamperDetected
+from limen.core.errors import Invalid, NotFound, TamperDetected
 from limen.marks.code import codeword
 from limen.marks.gold import GOLD, Gold
 from limen.marks.records import scan
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 1 << 20
 _ARRAYS: Final = ("regions", "entries", "segments", "others", "segment_region", "slots")
+_FORMATS: Final = {"limen/prepared/v1": (), "limen/prepared/v2": ("group_at", "grouped")}  # and the arrays each has besides
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,20 @@ class Prepared:
     others: NDArray[np.int64]
     segment_region: NDArray[np.int32]
     slots: NDArray[np.void]
+    group_at: NDArray[np.int64] | None = None  # of entries that hold groups: where each one's records begin in `grouped`
+    grouped: NDArray[np.int64] | None = None
 
     @classmethod
     def open(cls, path: Path) -> Prepared:
         """Map a prepared directory; NotFound if it isn't one, TamperDetected if its parts don't fit together."""
         try:
             manifest = json.loads((path / "manifest.json").read_bytes())
-            arrays = [np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS]
+            if manifest["format"] not in _FORMATS:
+                raise Invalid(
+                    str(path), f"was prepared as {manifest['format']!r}, which this limen doesn't know; run a later one"
+                )
+            names = (*_ARRAYS, *_FORMATS[manifest["format"]])
+            arrays = [np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names]
             base, other = _mapped(path / "base"), _mapped(path / "other")
         except FileNotFoundError:
             raise NotFound(f"prepared version {path.name}") from None
@@ -127,6 +135,15 @@ class Prepared:
             copy = copy_of(self, recipient, key=key, version_id="")
             seen[copy.records(0, copy.length)] = True
         return np.flatnonzero(~seen[: self.records])
+
+    def records_in(self, entries: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The records that these entries hold: their own numbers, or those of the groups that they number."""
+        if self.group_at is None or self.grouped is None:
+            return entries
+        first, last = self.group_at[entries], self.group_at[entries + 1]
+        ends = np.cumsum(last - first)
+        within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - (last - first), last - first)
+        return np.asarray(self.grouped[np.repeat(first, last - first) + within])
 
     @cached_property
     def _arrow(self) -> tuple[pa.Array, pa.Array]:
@@ -202,7 +219,8 @@ class MarkedCopy(Copy):
         some = entries[first : int(np.searchsorted(entries["start"], end, side="left"))]
         length, record = self._held(some)
         touched = (record >= 0) & (some["start"] < end) & (some["start"] + length > start) & (length > 0)
-        return np.sort(record[touched])
+        held = self.prepared.records_in(record[touched])
+        return np.sort(held) if self.prepared.group_at is None else np.unique(held)
 
     def spans(self, records: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n, 3) record number, start, end for those of the given records that are in this copy."""

@@ -4,7 +4,8 @@
 A region is a run of bytes that the bit chooses; a record's terminator belongs to the pair before it, or to the withheld
 record or canary after it, so that leaving those out turns "terminator, record" into spaces that end the line before.
 Everything else is common. Segments cut all of it into pieces of at most `SEGMENT` bytes, each wholly common or wholly of
-one region: what `copy` gathers from.
+one region: what `copy` gathers from. An entry is where one record lies in either variant, or, in a segment that was
+compressed (`members`, `columnar`), a group of records, which only all of its bytes give.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Layout:
 
 
 @dataclass(slots=True)
-class _Writer:
+class Writer:
+    """Writes both streams and notes what lies where; `close` and `finish` end a run of common bytes."""
+
     base: Sink
     other: Sink
     at: int = 0
@@ -131,7 +134,7 @@ def lay(source: Source, chosen: Chosen, canaries: Sequence[tuple[int, bytes]], *
     for number, (anchor, _) in enumerate(canaries):
         baits.setdefault(anchor, []).append(number)
 
-    out = _Writer(base, other)
+    out = Writer(base, other)
     out.share(bytes(source.raw[: source.scan.header]))
     pending = b""  # the terminator of what was written last
     stays = [record for record in range(len(source.scan)) if record not in second]
@@ -161,7 +164,7 @@ def lay(source: Source, chosen: Chosen, canaries: Sequence[tuple[int, bytes]], *
     return out.finish()
 
 
-def _pair(out: _Writer, source: Source, pair: tuple[int, int, int], *, ending: bytes) -> None:
+def _pair(out: Writer, source: Source, pair: tuple[int, int, int], *, ending: bytes) -> None:
     zero, one, slot = pair
     texts = source.content(zero), source.content(one)
     width = max(map(len, texts))

@@ -10,8 +10,8 @@ from orchid import Lab, csv_of, jsonl, person, records, said
 from limen.core.errors import Invalid, TamperDetected
 from limen.formats.merkle import leaf_hash, root_of
 from limen.marks.copy import Prepared
-from limen.marks.prepare import Unmarked, slot_leaves
 from limen.marks.registry import Registry
+from limen.marks.staging import Unmarked, slot_leaves
 
 CANARIES = [
     json.dumps({"id": f"c{n}", "instruction": f"bait number {n} of the orchid set", "answer": "x" * 40}).encode()
