@@ -20,6 +20,7 @@ from limen.core.errors import Conflict, Invalid
 from limen.core.types import Shard
 from limen.custody import CONTENT_TYPES
 from limen.marks.gold import Canaries, split
+from limen.marks.whole import Floor, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ MEDIA: Final[dict[str, Media]] = {
     ".csv.gz": "csv.gz",
     ".txt.gz": "text.gz",
 }
+CANARIES_IN: Final = ("jsonl", "jsonl.gz")
 _SHARD_PATH = re.compile(r"[A-Za-z0-9_=+.-][A-Za-z0-9_=+. -]*(/[A-Za-z0-9_=+.-][A-Za-z0-9_=+. -]*)*\Z")
 
 
@@ -77,6 +79,19 @@ class Source:
     local: Path
 
 
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What is the same for all shards of a version."""
+
+    marking: Marking
+    canaries: Canaries
+    floor: Floor
+
+    def canaries_for(self, media: Media) -> Canaries:
+        """Beside others, only the JSONL shards carry canaries; `register` has seen that there is one."""
+        return self.canaries if media in CANARIES_IN else Canaries()
+
+
 class Registrar:
     """Makes versions. Preparing runs in a thread; one version at a time."""
 
@@ -96,9 +111,13 @@ class Registrar:
             raise Invalid("asset", f"{asset_id} is a drop box: writers fill it, versions are not registered")
         _check(sources)
         canaries = marking.dealt()
+        if canaries.lines and not any(media_of(source.local) in CANARIES_IN for source in sources):
+            raise Invalid("canaries", "only JSONL can carry them: elsewhere the gap would show")
         async with self._lock:
             number = len(custody.catalog.snapshot.versions(asset_id)) + 1
-            shards = [await asyncio.to_thread(self._shard, asset_id, number, source, marking, canaries) for source in sources]
+            floor = await asyncio.to_thread(self._floor, asset_id, sources, marking)
+            how = _How(marking, canaries, floor)
+            shards = [await asyncio.to_thread(self._shard, asset_id, number, source, how) for source in sources]
             prepared = [shard for shard in shards if shard.prepared]
             if prepared:
                 await self._commit_key(asset_id, number, prepared)
@@ -111,8 +130,18 @@ class Registrar:
             raise Conflict(f"{asset_id} got another version meanwhile; look at it, then register again")
         return version, [f"{shard.path}: {shard.unmarked_why}" for shard in shards if not shard.prepared]
 
-    def _shard(self, asset_id: str, number: int, source: Source, marking: Marking, canaries: Canaries) -> Shard:
+    def _floor(self, asset_id: str, sources: list[Source], marking: Marking) -> Floor:
+        """How many slots each shard needs: all of the version's count, because they leak together. Blocking."""
+        parts = parts_of(sources) if marking.marked else []
+        if len(parts) < 2:  # noqa: PLR2004  one is judged while it is prepared
+            return Floor()
+        return self._custody.shelf.floor(
+            asset_id, parts, pairs=marking.pairs_percent / 100, withhold=marking.withhold_percent / 100
+        )
+
+    def _shard(self, asset_id: str, number: int, source: Source, how: _How) -> Shard:
         """One shard, durable: its source blob, and its segments if it can be marked. Blocking."""
+        marking, floor = how.marking, how.floor
         digest, length = self._custody.blobs.put(_chunks(source.local))
         media = media_of(source.local)
         plain = Shard(
@@ -127,7 +156,7 @@ class Registrar:
         if media is None:
             kind = source.local.suffix or "this kind of file"
             return replace(plain, unmarked_why=f"cannot be fingerprinted: limen has no carrier for {kind}")
-        return self._custody.shelf.prepare(
+        shard = self._custody.shelf.prepare(
             asset_id,
             plain,
             source=self._custody.blobs.path(digest),
@@ -135,8 +164,10 @@ class Registrar:
             name=f"{asset_id}@{number}/{source.path}",
             pairs=marking.pairs_percent / 100,
             withhold=marking.withhold_percent / 100,
-            canaries=canaries,
+            canaries=how.canaries_for(media),
+            least=floor.least,
         )
+        return replace(shard, unmarked_why=f"{shard.unmarked_why}; {floor.why}") if shard.unmarked_why and floor.why else shard
 
     async def _commit_key(self, asset_id: str, number: int, prepared: list[Shard]) -> None:
         """Log the key's commitment and each manifest's root before the first serve."""
@@ -157,6 +188,11 @@ def media_of(path: PurePath) -> Media | None:
     """What a shard of this name is read as: by its last suffix, or its last two of something packed."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     return MEDIA.get("".join(suffixes[-2:])) or MEDIA.get("".join(suffixes[-1:]))
+
+
+def parts_of(sources: list[Source]) -> list[Part]:
+    """Those of the sources that could carry marks."""
+    return [Part(source.path, source.local, media) for source in sources if (media := media_of(source.local))]
 
 
 def sources_below(paths: list[Path]) -> list[Source]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from limen.core.errors import Invalid
+from limen.durable import sync
 from limen.marks.choose import Chosen, Pairs, Source, Withhold, choose, keyed_order
 from limen.marks.copy import Prepared
 from limen.marks.gold import Canaries
@@ -25,7 +26,7 @@ from limen.marks.segments import prepare_segments
 from limen.marks.staging import SLOT, Staged, Unmarked, look_up, told_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -48,12 +49,13 @@ def prepare(
     canaries: Canaries | Sequence[bytes] = (),
     scope: str = "",
     least: int = LEAST_SLOTS,
+    settle: Callable[[Path], None] = sync,
 ) -> Prepared | Unmarked:
     """Prepare `source` into the directory `out`, which is replaced if it is there.
 
     `pairs`: the share of records to pair, or the pairs themselves; `withhold`: the same for withheld records (JSONL).
     `canaries`: JSONL records, each for one recipient, or several for each. `scope` (a shard's path) keeps equal record ids
-    of two shards apart.
+    of two shards apart. `settle` makes what was written durable; only what is thrown away at once needs another.
     Invalid for a bad explicit choice.
     """
     dealt = canaries if isinstance(canaries, Canaries) else Canaries(tuple(canaries))
@@ -74,9 +76,10 @@ def prepare(
                 dealt=dealt,
                 scope=scope,
                 least=least,
+                settle=settle,
             )
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as raw:
-            return _prepare(raw, media, key, registry, out, pairs, withhold, dealt, scope, least)
+            return _prepare(raw, media, key, registry, out, pairs, withhold, dealt, scope, least, settle)
 
 
 def _prepare(  # noqa: PLR0917  one call, above
@@ -90,6 +93,7 @@ def _prepare(  # noqa: PLR0917  one call, above
     dealt: Canaries,
     scope: str,
     least: int,
+    settle: Callable[[Path], None],
 ) -> Prepared | Unmarked:
     canaries, found = dealt.lines, scan(raw, media)
     if found.why or not len(found):
@@ -109,7 +113,7 @@ def _prepare(  # noqa: PLR0917  one call, above
         return Unmarked(why, len(found))
 
     baits = _place(key, held, chosen, canaries)
-    staged = Staged.at(out)
+    staged = Staged.at(out, settle)
     with staged.open("base") as base, staged.open("other") as other:
         layout = lay(held, chosen, baits, base=base, other=other)
     slots = _slots(held, registry, chosen)
@@ -144,6 +148,8 @@ def _check_canaries(media: Media, canaries: Canaries) -> None:
 
 def _why(source: Source, least: int) -> str:
     able = int(np.count_nonzero(source.sound))
+    if least <= 1:
+        return f"cannot be fingerprinted: none of its {able} usable records can be exchanged for another"
     if source.media == "jsonl":
         return f"cannot be fingerprinted: {able} of its {len(source.sound)} records could carry a mark, {least} slots are needed"
     return (

@@ -22,7 +22,7 @@ from limen.marks.registry import COMMON, Registry
 from limen.marks.staging import SLOT, Staged, Unmarked, look_up, told_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -76,6 +76,7 @@ def prepare_segments(
     dealt: Canaries,
     scope: str,
     least: int,
+    settle: Callable[[Path], None],
 ) -> Prepared | Unmarked:
     """As `prepare.prepare`. `pairs` is a share of the records; none is withheld."""
     if not isinstance(pairs, float | int) or not isinstance(withhold, float | int):
@@ -98,7 +99,7 @@ def prepare_segments(
         known.save(registry)
         return Unmarked(why, len(told.sound))
     baits = _place(key, told, canaries)
-    staged = Staged.at(out)
+    staged = Staged.at(out, settle)
     with staged.open("base") as base, staged.open("other") as other:
         layout, groups, more = carrier.lay(slots, baits, base=base, other=other)
     staged.save("group_at", np.array(groups.bounds, dtype=np.int64))

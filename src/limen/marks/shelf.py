@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -18,10 +20,10 @@ from limen.marks.index import Index
 from limen.marks.keys import CODE, MarkKey
 from limen.marks.prepare import LEAST_SLOTS, prepare
 from limen.marks.staging import Unmarked
+from limen.marks.whole import Floor, Part, floor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from limen.core.types import Recipient, Shard
     from limen.marks.choose import Pairs, Withhold
@@ -61,6 +63,18 @@ class Shelf:
     def manifest_root(self, shard: Shard) -> str:
         """The Merkle root over a prepared shard's slots, hex."""
         return self.prepared(shard).slots_root
+
+    def floor(self, asset_id: str, parts: Sequence[Part], *, pairs: float, withhold: float) -> Floor:
+        """How many slots each shard of a version needs, judged by all of them together. Blocking."""
+        with tempfile.TemporaryDirectory(dir=self._root.parent, prefix=".floor-") as scratch:
+            return floor_of(
+                parts,
+                key=self._key_for(asset_id),
+                registry=self._key_root / f"{asset_id}.slots",
+                scratch=Path(scratch),
+                pairs=pairs,
+                withhold=withhold,
+            )
 
     def prepare(
         self,

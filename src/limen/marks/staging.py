@@ -24,7 +24,7 @@ from limen.marks.records import fields_of_all, fingerprints_of, keys_of, leaves,
 from limen.marks.tables import Table, as_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from io import BufferedWriter
     from pathlib import Path
 
@@ -63,16 +63,17 @@ class Staged:
 
     path: Path
     out: Path
+    settle: Callable[[Path], None] = sync  # makes bytes or names durable; what is thrown away at once needs another
     layout: Layout | None = None
     slots: NDArray[np.void] | None = None
 
     @classmethod
-    def at(cls, out: Path) -> Staged:
+    def at(cls, out: Path, settle: Callable[[Path], None] = sync) -> Staged:
         """An empty one, for what will be `out`; a crash's leavings go."""
         path = out.with_name(out.name + ".new")
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
-        return cls(path, out)
+        return cls(path, out, settle)
 
     def open(self, part: str) -> BufferedWriter:
         """A part to write."""
@@ -129,13 +130,13 @@ class Staged:
         }
         (self.path / "manifest.json").write_text(json.dumps(whole, indent=1, sort_keys=True))
         for part in self.path.iterdir():
-            sync(part)
-        sync(self.path)
+            self.settle(part)
+        self.settle(self.path)
         registry_path.parent.mkdir(parents=True, exist_ok=True)
         registry.save(registry_path)
         shutil.rmtree(self.out, ignore_errors=True)
         self.path.rename(self.out)
-        sync(self.out.parent)
+        self.settle(self.out.parent)
 
 
 def told_of(dealt: Canaries) -> dict[str, Any]:

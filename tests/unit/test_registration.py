@@ -1,0 +1,50 @@
+"""A version of several shards is judged as one: their slots add up, and what was registered before is served as it was."""
+
+import asyncio
+
+from inprocess import a_gateway
+from limen.registration import Marking, sources_below
+from simulator import records
+
+ASSET = "orchid-blob"
+
+
+def guides(directory, count, *, seed=0):
+    """A directory of shards of twenty slots each, and one that no carrier is for."""
+    directory.mkdir()
+    for n in range(count):
+        (directory / f"g{n:02}.jsonl").write_bytes(records(40, seed=seed + n + 1000))
+    (directory / "logo.bin").write_bytes(b"\0" * 40)
+    return sources_below([directory])
+
+
+def copies(gateway, version):
+    """What two people are served of each marked shard."""
+    shelf, snapshot = gateway.custody.shelf, gateway.custody.catalog.snapshot
+    people = [snapshot.recipient(who, ASSET) for who in ("quillwork/q01", "quillwork/q02")]
+    held = [[shelf.copy_of(s, who, version_id=s.path) for s in version.shards if s.prepared] for who in people]
+    return [[b"".join(copy.read(0, copy.length)) for copy in some] for some in held]
+
+
+def test_small_shards_are_marked_if_they_have_enough_slots_together(tmp_path):
+    async def play():
+        gateway = await a_gateway(tmp_path / "data")
+        try:
+            few, _ = await gateway.registrar.register(ASSET, guides(tmp_path / "few", 2), Marking(), by="test")
+            assert not any(shard.prepared for shard in few.shards)
+            assert "the version's 2 shards come to 40 together" in few.shards[0].unmarked_why
+            many, told = await gateway.registrar.register(ASSET, guides(tmp_path / "many", 8, seed=99), Marking(), by="test")
+            assert [line.split(":")[0] for line in told] == ["logo.bin"]
+            mine, theirs = before = copies(gateway, many)
+            assert len(mine) == 8
+            assert sum(a != b for a, b in zip(mine, theirs, strict=True)) == 8
+            # A later version with more shards changes nothing of this one.
+            more = [*guides(tmp_path / "more", 2, seed=500), *sources_below([tmp_path / "many"])[:2]]
+            more = [type(s)(f"{n}/{s.path}", s.local) for n, s in enumerate(more)]
+            later, _ = await gateway.registrar.register(ASSET, more, Marking(), by="test")
+            assert all(shard.prepared for shard in later.shards if shard.path.endswith(".jsonl"))
+            assert copies(gateway, many) == before
+        finally:
+            await gateway.close()
+
+    asyncio.run(play())
