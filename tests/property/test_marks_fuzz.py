@@ -10,10 +10,13 @@ import pytest
 from limen.core.errors import LimenError
 from limen.core.types import Recipient
 from limen.marks.copy import Prepared, copy_of
-from limen.marks.index import Index, Pieces, pieces_of, text_of
+from limen.marks.index import Index
 from limen.marks.keys import MarkKey
+from limen.marks.pieces import Pieces
 from limen.marks.prepare import Unmarked, prepare
 from limen.marks.registry import Registry
+from limen.marks.sample import sample_of
+from limen.marks.unpack import Limits
 
 KEY = MarkKey("k", b"k" * 32, b"s" * 32)
 ODD = [1.5, None, True, {"é": "ß & <b>"}]
@@ -75,8 +78,8 @@ def test_a_hundred_thousand_samples_are_read_or_refused():
     rng = random.Random(1)
     for n in range(100_000):
         sample = rng.randbytes(rng.randrange(60)) if n % 10 == 0 else mutated(rng, rng.choice(SAMPLES))
-        got = outcome(lambda sample=sample: pieces_of(text_of(sample, limit=5000)))
-        assert isinstance(got, Pieces | LimenError)
+        reading = sample_of(sample, limits=Limits(total=5000)).read()
+        assert all(isinstance(pieces, Pieces) for pieces in reading.batches())
 
 
 def test_samples_are_looked_up_without_a_fault(tmp_path):
@@ -85,7 +88,7 @@ def test_samples_are_looked_up_without_a_fault(tmp_path):
     rng = random.Random(2)
     for _ in range(2500):
         sample = mutated(rng, rng.choice(SAMPLES))
-        outcome(lambda sample=sample: index.observe(sample, limit=5000))
+        index.observe(sample)
 
 
 @pytest.mark.parametrize(("media", "sample"), [("jsonl", JSONL), ("csv", CSV), ("text", TEXT)])

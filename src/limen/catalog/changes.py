@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from limen.catalog.admission import VendorAdmit, VendorGate
 from limen.catalog.change import OUTSIDE, Change, OfHolder
+from limen.catalog.lineage import KeyOpen, KeyRetire, KeyRotate
 from limen.catalog.personal import Erasure, HoldLift, HoldSet
 from limen.core.errors import Invalid
 from limen.core.events import canonical
@@ -48,6 +49,9 @@ __all__ = [
     "GrantEnd",
     "HoldLift",
     "HoldSet",
+    "KeyOpen",
+    "KeyRetire",
+    "KeyRotate",
     "PersonAdd",
     "PersonEnd",
     "ProjectAdd",
@@ -350,6 +354,9 @@ CHANGES: Final[dict[str, type[Change]]] = {
         AssetAdd,
         AssetVersion,
         AssetDigests,
+        KeyRotate,
+        KeyRetire,
+        KeyOpen,
         GrantAdd,
         GrantEnd,
         HoldSet,

@@ -22,6 +22,7 @@ from limen.core.types import (
     AssetClass,
     Grant,
     Hold,
+    Lineage,
     Person,
     Project,
     Shard,
@@ -82,6 +83,8 @@ def _load_assets(state: State, connection: sa.Connection) -> None:
         state.put_asset(Asset(row["id"], row["project"], *words, canary=bool(row["canary"])))
     for row in _rows(connection, tables.VERSION):
         state.put_version(_version(row))
+    for row in _rows(connection, tables.LINEAGE):
+        state.put_lineage(Lineage(row["id"], row["asset"], row["number"], row["named"], row["retired"], row["opened"]))
 
 
 def _rows(connection: sa.Connection, table: sa.Table) -> Iterator[Row]:
@@ -248,6 +251,12 @@ def _admission_row(state: State, id_: str) -> dict[str, Any]:
     return {"id": id_, "basis": admission.basis, "of_entry": admission.entry, "valid_until": admission.valid_until}
 
 
+def _lineage_row(state: State, id_: str) -> dict[str, Any]:
+    one = state.lineages[id_]
+    named = {"id": id_, "asset": one.asset, "number": one.number, "named": one.entry}
+    return {**named, "retired": one.retired, "opened": one.opened}
+
+
 # Each stored table of a state: its name there, its control table, and how one of its records is written. In this order
 # every row is written after those that it points to.
 STORED: Final[tuple[tuple[str, sa.Table, Callable[[State, Any], dict[str, Any]]], ...]] = (
@@ -263,6 +272,7 @@ STORED: Final[tuple[tuple[str, sa.Table, Callable[[State, Any], dict[str, Any]]]
     ("grants", tables.GRANT, _grant_row),
     ("holds", tables.LEGAL_HOLD, _hold_row),
     ("admissions", tables.ADMISSION, _admission_row),
+    ("lineages", tables.LINEAGE, _lineage_row),
 )
 
 
@@ -291,6 +301,8 @@ def made(change: c.Change) -> tuple[str, Any]:  # noqa: C901, PLR0912  one arm p
             return "grants", id_
         case c.VendorGate(id=id_):
             return "admissions", id_
+        case c.KeyRotate(key=key) | c.KeyRetire(key=key) | c.KeyOpen(key=key):
+            return "lineages", key
         case c.HoldSet(id=id_):
             return "holds", id_
         case _:

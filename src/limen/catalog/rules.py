@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from limen.catalog import admission
+from limen.catalog import admission, lineage
 from limen.catalog import changes as c
 from limen.catalog import personal_rules as personal
 from limen.catalog.grammar import (
@@ -77,6 +77,10 @@ def apply(state: State, change: c.Change, *, index: int, at: int) -> None:  # no
             _add_version(state, change, index, at)
         case c.AssetDigests():
             _set_digests(state, change)
+        case c.KeyRotate():
+            lineage.rotate(state, change, index)
+        case c.KeyRetire() | c.KeyOpen():
+            lineage.end(state, change, index)
         case c.GrantAdd():
             _add_grant(state, change, index, at)
         case c.GrantEnd():
@@ -284,6 +288,7 @@ def _add_version(state: State, change: c.AssetVersion, index: int, at: int) -> N
     _check_shards(change)
     if change.mark_key is not None:
         check_text("mark_key", change.mark_key)
+        lineage.check_key(state, change.mark_key)
     state.put_version(Version(change.asset, change.number, change.shards, at, index, change.mark_key))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from limen.catalog import rules
 from limen.catalog.changes import complete
+from limen.catalog.lineage import lineages
 from limen.catalog.state import State
 from limen.core.errors import Conflict, Denied, Invalid, LimenError, NotFound
 from limen.core.types import (
@@ -20,6 +21,7 @@ from limen.core.types import (
     AssetClass,
     Grant,
     Hold,
+    Lineage,
     Person,
     Project,
     Recipient,
@@ -250,6 +252,17 @@ class Snapshot:
             raise NotFound(f"{path} in project {project}")
         shards = self.state.shards.get(asset_id) or {}
         return Found(asset, self.version(asset_id), shards.get(rest), rest)
+
+    # -- mark keys ----------------------------------------------------------------------------------------------------
+
+    def lineages(self, asset_id: str) -> tuple[Lineage, ...]:
+        """Every mark key of an asset, oldest first; at least the one that its first version will take."""
+        return lineages(self.state, self.asset(asset_id).id)
+
+    def retired_at(self, key_id: str) -> int | None:
+        """The entry by which a mark key ended; None while it is good. Samples logged later don't count under it."""
+        one = self.state.lineages.get(key_id)
+        return one.retired if one else None
 
     # -- authority ----------------------------------------------------------------------------------------------------
 

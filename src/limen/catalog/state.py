@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         AssetClass,
         Grant,
         Hold,
+        Lineage,
         Person,
         Project,
         Shard,
@@ -120,7 +121,7 @@ RollName = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Every table of the catalog. The first twelve are stored; the others are derived from them."""
+    """Every table of the catalog. The first thirteen are stored; the others are derived from them."""
 
     vendors: Table[str, Vendor] = field(default_factory=Table)
     people: Table[str, Person] = field(default_factory=Table)
@@ -134,6 +135,7 @@ class State:
     grants: Table[str, Grant] = field(default_factory=Table)
     holds: Table[str, Hold] = field(default_factory=Table)  # person -> their last legal hold
     admissions: Table[str, Admission] = field(default_factory=Table)  # gated vendor -> until when grants may be made
+    lineages: Table[str, Lineage] = field(default_factory=Table)  # mark key -> what was said of it; first keys often nothing
 
     vendor_copies: Table[str, str] = field(default_factory=Table)  # vendor -> copy id
     copies: Table[str, str] = field(default_factory=Table)  # holder -> copy id
@@ -142,6 +144,7 @@ class State:
     sponsored: Table[str, tuple[str, ...]] = field(default_factory=Table)  # person -> workloads
     agreed: Table[str, tuple[str, ...]] = field(default_factory=Table)  # vendor -> agreements
     contents: Table[str, tuple[str, ...]] = field(default_factory=Table)  # project -> assets
+    of_asset: Table[str, tuple[str, ...]] = field(default_factory=Table)  # asset -> its mark keys in `lineages`
     newest: Table[str, int] = field(default_factory=Table)  # asset -> number of its newest version
     shards: Table[str, dict[str, Shard]] = field(default_factory=Table)  # asset -> path -> shard, newest version
     held: Table[Holder, tuple[str, ...]] = field(default_factory=Table)  # grants that have not been ended
@@ -196,6 +199,13 @@ class State:
         """Write an agreement."""
         self.agreements.put(agreement.id, agreement)
         self.agreed.put(agreement.vendor, (*(self.agreed.get(agreement.vendor) or ()), agreement.id))
+
+    def put_lineage(self, lineage: Lineage) -> None:
+        """Write what is known of a mark key."""
+        known = self.of_asset.get(lineage.asset) or ()
+        if lineage.id not in known:
+            self.of_asset.put(lineage.asset, (*known, lineage.id))
+        self.lineages.put(lineage.id, lineage)
 
     def put_asset(self, asset: Asset) -> None:
         """Write an asset into its project."""

@@ -33,6 +33,11 @@ def trace(data: Path, sample: Path, alpha: float, *, as_json: bool) -> None:
         click.echo(f"  vendor tier: {vendor['vendor'] or vendor['recipient']}: q <= {vendor['q']:.1e}")
     for canary in report["canaries"]:
         click.echo(f"  canary found: {canary}")
+    for key in report["retired"]:
+        click.echo(
+            f"  {key['slots']} slots of the retired key {key['key']} are not counted: the sample was first logged after", nl=False
+        )
+        click.echo(f" entry {key['entry']}, by which the key ended")
     for line in report["unknown"]:
         click.echo(f"  UNKNOWN: {line}")
     click.echo(f"  entries {report['sample_entry']} (sample logged, before it was scored) and {report['result_entry']} (result)")

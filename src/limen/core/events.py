@@ -61,6 +61,11 @@ KINDS: Final = frozenset(
         "hold.lift",
         "erasure",  # a person's key, identity and side records are destroyed
         "key.commit",  # a mark key's commitment and the slot manifest's root, before the first serve
+        "key.rotate",  # which key an asset's next version takes, with its commitment
+        "key.request",  # somebody asks that a key be opened to an arbiter
+        "key.open",  # durable before its subkeys are shown; the key ends here
+        "key.refusal",
+        "key.retire",  # a key ends because it may have become known
         "upstream.changed",  # an adopted object is not what was adopted any more: it is refused from now on
         # examinations
         "trace.sample",  # a leaked sample's digest, before it is scored

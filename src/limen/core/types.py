@@ -170,6 +170,22 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Lineage:
+    """A mark key of an asset. `number` counts from 1; `entry` named it first, and is None while nothing has.
+
+    `retired`, `opened`: the entries by which it ended, and was first opened to an arbiter. Only samples that were logged
+    before `retired` count under it.
+    """
+
+    id: str
+    asset: str
+    number: int
+    entry: int | None
+    retired: int | None = None
+    opened: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Asset:
     """A dataset, guideline, prompt set, model file ... in one project; `kind` is `dataset` or `drop` (a drop box).
 

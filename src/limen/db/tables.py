@@ -169,5 +169,16 @@ ADMISSION: Final = _table(
     _int("of_entry"),
     _int("valid_until"),
 )
+# Mark keys of which an entry has said something: the first of an asset has no row before it is retired. `named`: the entry
+# that named it first.
+LINEAGE: Final = _table(
+    "lineage",
+    _key("id"),
+    _to("asset", "asset"),
+    _int("number"),
+    _int("named"),
+    _int("retired", nullable=True),
+    _int("opened", nullable=True),
+)
 # Who was erased, and whether every place has been swept since; start-up finishes one that has not.
 ERASURE: Final = _table("erasure", sa.Column("id", sa.Text(), sa.ForeignKey("person.id"), primary_key=True), *_truth("swept"))

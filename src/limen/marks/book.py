@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from limen.marks.code import BLOCK, THRESHOLDS, codebook, copy_key
+from limen.marks.code import BLOCK, codebook, copy_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,8 +68,9 @@ class DealtBook:
         for number, name in enumerate(self.keys):
             mine = self.key == number
             if mine.any():
-                keys = [copy_key(self.secrets[name], self.tier, one) for one in self.whose]
-                out.append((mine, _Streams.of(keys, self.level[mine], self.index[mine])))
+                secret, levels = self.secrets[name], self.level[mine]
+                keys = [copy_key(secret, self.tier, one) for one in self.whose]
+                out.append((mine, _Streams.of(keys, levels, self.index[mine], secret.table.thresholds[levels])))
         return out
 
 
@@ -84,7 +85,7 @@ class _Streams:
     kept: list[tuple[int, NDArray[np.uint64]]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, keys: list[bytes], level: NDArray[np.uint8], index: NDArray[np.uint32]) -> _Streams:
+    def of(cls, keys: list[bytes], level: NDArray[np.uint8], index: NDArray[np.uint32], below: NDArray[np.uint8]) -> _Streams:
         """Plan the streams; a byte that no slot asked for has threshold 0 and never counts."""
         place = level.astype(np.int64) << 32 | index.astype(np.int64) // BLOCK
         where, block_of = np.unique(place, return_inverse=True)
@@ -95,7 +96,7 @@ class _Streams:
         counters[:, 8:] = (where & 0xFFFF_FFFF).astype(">u8").view(np.uint8).reshape(-1, 8)
         at = block_of.reshape(-1) * BLOCK + index % BLOCK
         threshold = np.zeros(len(where) * BLOCK, dtype=np.uint8)
-        threshold[at] = THRESHOLDS[level]
+        threshold[at] = below
         return cls(keys, counters.tobytes(), at, threshold)
 
     def masks(self, which: NDArray[np.int64]) -> list[tuple[int, slice, NDArray[np.uint64]]]:

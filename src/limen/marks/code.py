@@ -1,8 +1,7 @@
-"""The code: which variant of each slot a copy holds. Four bias levels, two tiers, one AES keystream per tier and level.
+"""The code: which variant of each slot a copy holds. A few bias levels, two tiers, one AES keystream per tier and level.
 
-Levels are Nuida et al.'s discrete distribution for c0 = 8 ("An improvement of discrete Tardos fingerprinting codes",
-2009): a bit is 1 with probability 18, 84, 172 or 238 in 256, exactly, drawn with weights .2483 .2517 .2517 .2483.
-A keyed third of the slots are of the vendor tier (all of a vendor's people share the bit), the rest of the person tier.
+Levels are those of the key's table (`limen.marks.levels`): a bit is 1 with probability n/256, exactly. A keyed third of
+the slots are of the vendor tier (all of a vendor's people share the bit), the rest of the person tier.
 
 Copy key = HMAC-SHA256(subkey, tier byte ‖ copy id)[:16]. Keystream of (tier, level) = AES-128 in counter mode (NIST
 SP 800-38A) from the counter block `level byte ‖ 15 zero bytes`. Bit of a slot = keystream[index] < threshold(level).
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from limen.marks.levels import NUIDA8
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
     from limen.core.types import Recipient
     from limen.marks.keys import MarkKey
 
-THRESHOLDS: Final = np.array([18, 84, 172, 238], dtype=np.uint8)
-BIASES: Final = THRESHOLDS / 256
-_CUTS: Final = np.array([16_272, 32_768, 49_264])  # of 65,536: .2483 .2517 .2517 .2483
+BIASES: Final = NUIDA8.biases  # of a key that names no other table
 _VENDOR_CUT: Final = 21_845  # of 65,536: a third
 PERSON: Final = 0
 VENDOR: Final = 1
@@ -39,7 +38,7 @@ def draw(key: MarkKey, slot_id: bytes) -> tuple[int, int, int]:
     """(tier, level, side of the first member) of a new slot: keyed, and fixed for ever by its id."""
     sub = key.subkeys
     tier = VENDOR if _u16(sub.tier, slot_id) < _VENDOR_CUT else PERSON
-    level = int(np.searchsorted(_CUTS, _u16(sub.level, slot_id), side="right"))
+    level = int(np.searchsorted(key.table.cuts, _u16(sub.level, slot_id), side="right"))
     return tier, level, _u16(sub.side, slot_id) & 1
 
 
@@ -58,15 +57,16 @@ def codeword(
 ) -> NDArray[np.bool_]:
     """One recipient's bit for each slot, the slots given by three equally long arrays."""
     bits = np.zeros(len(tiers), dtype=np.bool_)
+    thresholds = key.table.thresholds
     for tier in (PERSON, VENDOR):
         raw = copy_key(key, tier, copy_id(recipient, tier))
-        for level in range(len(THRESHOLDS)):
+        for level in range(len(thresholds)):
             mine = np.flatnonzero((tiers == tier) & (levels == level))
             if not len(mine):
                 continue
             nonce = bytes([level]) + bytes(BLOCK - 1)
             stream = Cipher(algorithms.AES(raw), modes.CTR(nonce)).encryptor().update(bytes(int(indexes[mine].max()) + 1))
-            bits[mine] = np.frombuffer(stream, dtype=np.uint8)[indexes[mine]] < THRESHOLDS[level]
+            bits[mine] = np.frombuffer(stream, dtype=np.uint8)[indexes[mine]] < thresholds[level]
     return bits
 
 
@@ -83,7 +83,7 @@ def codebook(
     counters[:, 8:] = (where & 0xFFFF_FFFF).astype(">u8").view(np.uint8).reshape(-1, 8)
     blocks = counters.tobytes()
     at = block_of * BLOCK + indexes % BLOCK
-    thresholds = THRESHOLDS[levels]
+    thresholds = key.table.thresholds[levels]
     bits = np.empty((len(levels), len(whose)), dtype=np.uint8)
     # Counter mode is this cipher applied to counter blocks; ECB here only means "each block by itself".
     ecb = modes.ECB()  # noqa: S305  each block is a distinct counter

@@ -1,27 +1,22 @@
 """From a leaked sample to symbols: whose records it holds, which slots they show, and what can't be said of them.
 
-A sample is read as JSON, JSONL, CSV or text, gzipped or not; what isn't clearly one of the first is read as text too.
-Each record-like piece is normalised and looked up whole, with its fields sorted, and field by field (128-bit digests);
-what is missed is looked up by runs of words. The index spans all prepared versions: a text that is one slot's side in
-one version and something else in another is *unclear* and never used.
+Each record-like piece (`sample`, `pieces`) is normalised and looked up whole, then with its fields in order and field by
+field (128-bit digests); what is missed is looked up by runs of words. The index spans all prepared versions: a text that is
+one slot's side in one version and something else in another is *unclear* and never used.
 """
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import io
-import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from limen.core.errors import Invalid
 from limen.marks import normalise
-from limen.marks.records import fields_of_all, keys_of, leaves, parse_json
+from limen.marks.records import fields_of_all, keys_of
 from limen.marks.registry import COMMON
+from limen.marks.sample import sample_of
 from limen.marks.tables import ABSENT, AMBIGUOUS, Table, as_digests
 
 if TYPE_CHECKING:
@@ -30,8 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from limen.marks.copy import Prepared
+    from limen.marks.pieces import Pieces
+    from limen.marks.sample import Progress, Sample
+    from limen.marks.unpack import Unread
 
-MAX_SAMPLE: Final = 1 << 30
 LEAST_RUNS: Final = 2  # of a field's own runs; one could be a common phrase
 LEAST_SHARE: Final = 0.5
 OBSERVED: Final = np.dtype(
@@ -39,6 +36,7 @@ OBSERVED: Final = np.dtype(
 )
 _PIECE: Final = 1 << 19
 _OVERLAP: Final = 1 << 10
+_FOLDED: Final = 64  # arrays that are kept before they are made one
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,8 @@ class Observed:
     of them that no other record reads like (a slot's side, or a canary) and that were found whole; if none was, those found
     by runs of words, which a similar record can share. `canaries`: by prepared version, their numbers; `each`: how many of
     them a recipient has there.
-    `unclear`: texts that mean different things in different versions.
+    `unclear`: texts that mean different things in different versions. `unread`: what of the sample was not looked at, and why;
+    `kinds`: how many texts, archives and so on were; `bytes_read`: their bytes, unpacked.
     """
 
     keys: tuple[str, ...]
@@ -60,6 +59,9 @@ class Observed:
     each: dict[str, int] = field(default_factory=dict)
     pieces: int = 0
     unclear: int = 0
+    unread: tuple[Unread, ...] = ()
+    kinds: dict[str, int] = field(default_factory=dict)
+    bytes_read: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,28 +112,49 @@ class Index:
     def _looks(self) -> list[_Look]:
         return [_Look.at(version) for version in self._versions]
 
-    def observe(self, sample: bytes, *, limit: int = MAX_SAMPLE) -> Observed:
-        """What a sample shows. Invalid if it is damaged gzip, or longer than `limit` when unpacked."""
-        pieces = pieces_of(text_of(sample, limit=limit))
-        fields = fields_of_all([*pieces.records, *([text] for text in (*pieces.lines, *pieces.paragraphs))])
-        _, stands = keys_of(fields)
-        owner = np.repeat(np.arange(len(stands)), [len(some) for some in stands])
-        digests = as_digests(normalise.digests(text for some in stands for text in some))
+    def observe(self, sample: bytes) -> Observed:
+        """What a sample that is in memory shows."""
+        return self.observe_sample(sample_of(sample))
+
+    def observe_sample(self, sample: Sample, *, progress: Progress | None = None) -> Observed:
+        """What a sample shows, read a stretch at a time. Conflict if a part changes while it is read.
+
+        `progress` is called after each stretch with the bytes done and the bytes in all.
+        """
         found = _Found(self.keys)
-        known = np.zeros(len(fields), dtype=np.bool_)
-        known[owner[self._look_up(digests, found)]] = True
+        reading = sample.read(progress)
+        for pieces in reading.batches():
+            self._observe(pieces, found)
         found.telling = not found.distinct
-        self._look_up(self._by_runs(_missed(pieces, fields, known), found), found)
+        self._look_up(self._of_runs(found), found)
         return Observed(
             keys=self.keys,
             slots=found.rows(),
-            matched={path: np.unique(np.concatenate(some)) for path, some in found.records.items()},
-            distinct={path: np.unique(np.concatenate(some)) for path, some in found.distinct.items()},
+            matched=_each_once(found.records),
+            distinct=_each_once(found.distinct),
             canaries={path: sorted(some) for path, some in found.canaries.items()},
             each={str(v.path): v.canaries_each for v in self._versions if str(v.path) in found.canaries},
-            pieces=len(pieces.records) + len(pieces.lines),
-            unclear=found.unclear,
+            pieces=found.pieces,
+            unclear=len(found.unclear),
+            unread=reading.unread,
+            kinds=reading.kinds,
+            bytes_read=reading.bytes_read,
         )
+
+    def _observe(self, pieces: Pieces, found: _Found) -> None:
+        """Look one stretch's pieces up: whole, then by what stands for them, then by runs of words."""
+        found.pieces += len(pieces.records) + len(pieces.lines)
+        fields = fields_of_all([*pieces.records, *([text] for text in (*pieces.lines, *pieces.paragraphs))])
+        wholes = [b" ".join(sorted(filter(None, record))) for record in fields]
+        known = np.zeros(len(fields), dtype=np.bool_)
+        asked = [n for n, whole in enumerate(wholes) if len(whole) >= normalise.MIN_TEXT]
+        known[asked] = self._look_up(as_digests(normalise.digests(wholes[n] for n in asked)), found)
+        rest = [n for n in asked if not known[n] and len(fields[n]) > 1]
+        _, stands = keys_of([fields[n] for n in rest])
+        owner = np.repeat(np.array(rest, dtype=np.int64), [len(some) for some in stands])
+        digests = as_digests(normalise.digests(text for some in stands for text in some))
+        known[owner[self._look_up(digests, found)]] = True
+        self._note_runs(_missed(pieces, fields, known), found)
 
     def _look_up(self, digests: NDArray[np.uint64], found: _Found) -> NDArray[np.bool_]:
         """Which digests any version knows; what they mean is noted in `found`, one lineage at a time.
@@ -151,23 +174,30 @@ class Index:
                 new = look.meaning(record[here])
                 old = meaning[here]
                 meaning[here] = np.where((old == ABSENT) | (old == new), new, AMBIGUOUS)
-            found.unclear += len(np.unique(digests[meaning == AMBIGUOUS], axis=0))
+            found.unclear.update(map(tuple, digests[meaning == AMBIGUOUS].tolist()))
             for look, record in places:
                 found.note(look, np.unique(record[(record >= 0) & (meaning != AMBIGUOUS)]))
             known |= meaning != ABSENT
         return known
 
-    def _by_runs(self, missed: list[bytes], found: _Found) -> NDArray[np.uint64]:
-        """Digests of the slot records of which one field's own runs of words are in the missed texts."""
-        if not missed:
-            return np.zeros((0, 2), dtype=np.uint64)
+    def _note_runs(self, missed: list[bytes], found: _Found) -> None:
+        """Note which registered runs of words are in the missed texts."""
+        if not missed or not any(len(look.runs) for look in self._looks):
+            return
         held = np.unique(normalise.runs([piece for text in missed for piece in _overlapping(text)])[0])
+        for number, look in enumerate(self._looks):
+            if len(look.runs):
+                at = np.minimum(np.searchsorted(look.runs, held), len(look.runs) - 1)
+                hit = at[look.runs[at] == held]
+                if len(hit):
+                    found.runs.setdefault(number, np.zeros(len(look.runs), dtype=np.bool_))[hit] = True
+
+    def _of_runs(self, found: _Found) -> NDArray[np.uint64]:
+        """Digests of the slot records of which one field's own runs of words were seen."""
         digests: list[NDArray[np.uint64]] = []
-        for look in self._looks:
-            if not len(look.runs):
-                continue
-            at = np.minimum(np.searchsorted(look.runs, held), len(look.runs) - 1)
-            hits = np.bincount(look.run_stretch[at[look.runs[at] == held]], minlength=len(look.own_runs))
+        for number, seen in found.runs.items():
+            look = self._looks[number]
+            hits = np.bincount(look.run_stretch[seen], minlength=len(look.own_runs))
             stretches = (hits >= LEAST_RUNS) & (hits >= LEAST_SHARE * look.own_runs)
             records = np.unique(look.stretch_record[stretches])
             refs = look.refs[records]
@@ -184,7 +214,9 @@ class _Found:
     distinct: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
     telling: bool = True  # whether what is noted now counts as distinct
     canaries: dict[str, set[int]] = field(default_factory=dict)
-    unclear: int = 0
+    unclear: set[tuple[int, ...]] = field(default_factory=set)  # digests
+    runs: dict[int, NDArray[np.bool_]] = field(default_factory=dict)  # by version: which of its runs were seen
+    pieces: int = 0
 
     def note(self, look: _Look, records: NDArray[np.int64]) -> None:
         """Add records of one version to what was found."""
@@ -205,6 +237,12 @@ class _Found:
             rows[column] = look.prepared.slots[column][refs >> 1]
         rows["seen"] = 1 << (refs & 1)
         self.seen.append(rows)
+        # A long sample has many stretches: what they found must not pile up.
+        if len(self.seen) > _FOLDED:
+            self.seen = [np.unique(np.concatenate(self.seen))]
+        for some in (self.records[name], self.distinct.get(name, [])):
+            if len(some) > _FOLDED:
+                some[:] = [np.unique(np.concatenate(some))]
 
     def rows(self) -> NDArray[np.void]:
         """The slots seen, in order of key and number, each once."""
@@ -220,61 +258,8 @@ class _Found:
         return out
 
 
-@dataclass(frozen=True, slots=True)
-class Pieces:
-    """What a sample falls into: records as lists of their fields, and lines and paragraphs of plain text."""
-
-    records: list[list[str]]
-    lines: list[str]
-    paragraphs: list[str]
-
-
-def text_of(sample: bytes, *, limit: int) -> str:
-    """A sample's text: unpacked if it is gzip (RFC 1952), and decoded; bytes that are no Unicode are replaced."""
-    if sample[:2] == b"\x1f\x8b":
-        sample = _unpacked(sample, limit)
-    if len(sample) > limit:
-        raise Invalid("sample", f"has more than {limit} bytes; trace it in parts")
-    if sample[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return sample.decode("utf-16", errors="replace")
-    return sample.decode("utf-8-sig", errors="replace")
-
-
-def _unpacked(sample: bytes, limit: int) -> bytes:
-    """All members of a gzip stream, one behind the other."""
-    parts: list[bytes] = []
-    rest, left = memoryview(sample), limit
-    while bytes(rest[:2]) == b"\x1f\x8b":
-        inflate = zlib.decompressobj(wbits=31)
-        try:
-            parts.append(inflate.decompress(rest, left + 1))
-        except zlib.error as e:
-            raise Invalid("sample", "is damaged gzip; unpack what can be saved and trace that") from e
-        left -= len(parts[-1])
-        if left < 0:
-            raise Invalid("sample", f"unpacks to more than {limit} bytes; trace it in parts")
-        rest = rest[len(rest) - len(inflate.unused_data) :] if inflate.eof else rest[:0]
-    return b"".join(parts)
-
-
-def pieces_of(text: str) -> Pieces:
-    """A sample as JSON or JSONL if it is, as text otherwise, and as CSV too if it looks like it."""
-    good, whole = parse_json(text)
-    if good and isinstance(whole, dict | list):
-        return Pieces([leaves(item) for item in (whole if isinstance(whole, list) else [whole])], [], [])
-    records: list[list[str]] = []
-    rest: list[str] = []
-    for line in text.splitlines():
-        good, value = parse_json(line) if line.lstrip()[:1] in ("{", "[") else (False, None)
-        if good:
-            records.append(leaves(value))
-        else:
-            rest.append(line)
-    lines = [line for line in rest if line.strip()]
-    if records:
-        return Pieces(records, lines, [])
-    paragraphs = [p for p in "\n".join("" if line.isspace() else line for line in rest).split("\n\n") if p.strip()]
-    return Pieces(_rows(text), lines, paragraphs)
+def _each_once(found: dict[str, list[NDArray[np.int64]]]) -> dict[str, NDArray[np.int64]]:
+    return {path: np.unique(np.concatenate(some)) for path, some in found.items()}
 
 
 def _missed(pieces: Pieces, fields: list[list[bytes]], known: NDArray[np.bool_]) -> list[bytes]:
@@ -284,17 +269,6 @@ def _missed(pieces: Pieces, fields: list[list[bytes]], known: NDArray[np.bool_])
     # The rows of a text are its lines once more.
     records = [b" ".join(fields[n]) for n in range(first) if not known[n]] if not pieces.paragraphs else []
     return [*records, b" ".join(lines)] if lines else records
-
-
-def _rows(text: str) -> list[list[str]]:
-    """The rows of a text that looks like CSV: most have two fields or more."""
-    first = text[: text.find("\n")] if "\n" in text else text
-    delimiter = max(",;\t|", key=first.count)
-    rows: list[list[str]] = []
-    # The rows before an error are as good as any; the text is read as text too.
-    with contextlib.suppress(csv.Error):
-        rows.extend(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    return rows if sum(len(row) > 1 for row in rows) * 2 > len(rows) else []
 
 
 def _overlapping(text: bytes) -> list[bytes]:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from limen.core.errors import Invalid
-from limen.marks.code import THRESHOLDS
 from limen.marks.tables import AMBIGUOUS, Table
 
 if TYPE_CHECKING:
@@ -90,11 +89,10 @@ class Registry:
         new["id"] = np.frombuffer(b"".join(ids), dtype="V16")
         new["tier"], new["level"] = np.array(drawn, dtype=np.uint8).T
         new["kind"] = kinds
-        for tier in (0, 1):
-            for level in range(len(THRESHOLDS)):
-                used = np.count_nonzero((self.slots["tier"] == tier) & (self.slots["level"] == level))
-                mine = (new["tier"] == tier) & (new["level"] == level)
-                new["index"][mine] = used + np.arange(np.count_nonzero(mine))
+        for tier, level in sorted(set(drawn)):
+            used = np.count_nonzero((self.slots["tier"] == tier) & (self.slots["level"] == level))
+            mine = (new["tier"] == tier) & (new["level"] == level)
+            new["index"][mine] = used + np.arange(np.count_nonzero(mine))
         start = len(self.slots)
         self.slots = np.concatenate([self.slots, new])
         return np.arange(start, len(self.slots))

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from limen.core.errors import NotFound
 from limen.marks.copy import Copy, Prepared, copy_of
 from limen.marks.index import Index
-from limen.marks.keys import CODE, MarkKey
+from limen.marks.keys import MarkKey
 from limen.marks.prepare import LEAST_SLOTS, prepare
 from limen.marks.staging import Unmarked
 from limen.marks.whole import Floor, Part, floor_of
@@ -57,8 +57,7 @@ class Shelf:
 
     def commitment(self, asset_id: str) -> dict[str, Any]:
         """What the ledger holds of the key before the first serve."""
-        key = self.key(asset_id)
-        return {"key": key.id, "commitment": key.commitment(), "code": CODE}
+        return self.key(asset_id).commitments()
 
     def manifest_root(self, shard: Shard) -> str:
         """The Merkle root over a prepared shard's slots, hex."""

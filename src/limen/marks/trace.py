@@ -16,7 +16,7 @@ import numpy as np
 from limen.marks import decoder as dec
 from limen.marks.book import DealtBook
 from limen.marks.classes import Shown
-from limen.marks.code import BIASES, PERSON, VENDOR
+from limen.marks.code import PERSON, VENDOR
 from limen.marks.search import Found, Look, search
 
 if TYPE_CHECKING:
@@ -207,7 +207,11 @@ def _search(
 
 def _look(rows: NDArray[np.void], tier: int, whose: list[str], names: tuple[str, ...], keys: Mapping[str, MarkKey]) -> Look:
     key = rows["key"].astype(np.int64)
-    shown = Shown(BIASES[rows["level"]], dec.symbols(rows["kind"], rows["seen"]), key)
+    bias = np.zeros(len(rows))
+    for number, name in enumerate(names):
+        if (mine := key == number).any():
+            bias[mine] = keys[name].table.biases[rows["level"][mine]]
+    shown = Shown(bias, dec.symbols(rows["kind"], rows["seen"]), key)
     return Look(shown, DealtBook(tier, whose, names, keys, key, rows["level"].copy(), rows["index"].copy()))
 
 

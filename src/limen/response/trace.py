@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from limen.core.errors import Invalid, NotFound
+from limen.core.events import decode
+from limen.marks.retired import without
 from limen.marks.trace import ALPHA, TraceResult, score
 from limen.response import served
 
@@ -38,7 +40,7 @@ async def trace(custody: Custody, path: Path, *, by: str, alpha: float = ALPHA) 
     digest = hashlib.sha256(sample).hexdigest()
     fields = {"digest": digest, "length": len(sample), "by": by}
     logged = await custody.ledger.append(*custody.scribe.write("trace.sample", fields, None))
-    report, found = await asyncio.to_thread(_trace, custody, sample, alpha=alpha, before=logged.index)
+    report, found = await asyncio.to_thread(_trace, custody, sample, digest=digest, alpha=alpha, before=logged.index)
     result = {
         "sample": logged.index,
         "digest": digest,
@@ -47,6 +49,7 @@ async def trace(custody: Custody, path: Path, *, by: str, alpha: float = ALPHA) 
         "copies": sorted(custody.catalog.pseudonym(copy.recipient, "") for copy in found.copies),
         "vendors": sorted(copy.recipient for copy in found.vendors),
         "bank": found.bank,
+        **({"retired": {one["key"]: one["slots"] for one in report["retired"]}} if report["retired"] else {}),
         "by": by,
     }
     concluded = await custody.ledger.append(*custody.scribe.write("trace.result", result, None))
@@ -62,7 +65,18 @@ def _read(path: Path) -> bytes:
         raise Invalid("sample", f"{path} can't be read: {e.strerror}") from e
 
 
-def _trace(custody: Custody, sample: bytes, *, alpha: float, before: int) -> tuple[dict[str, Any], TraceResult]:
+def ended_keys(custody: Custody, keys: Iterable[str], digest: str, *, before: int) -> dict[str, int]:
+    """Which of these mark keys had ended when a sample was first logged, and by which entry; its slots don't count there."""
+    ended = {key: at for key in keys if (at := custody.catalog.snapshot.retired_at(key)) is not None}
+    if not ended:
+        return {}
+    # Only a sample can be named by an entry of this kind; which digest, the entry itself says.
+    samples = ((i, decode(raw)) for i, raw in custody.ledger.entries(0, before) if b'"kind":"trace.sample"' in raw)
+    first = next((i for i, entry in samples if entry["kind"] == "trace.sample" and entry["digest"] == digest), before)
+    return {key: at for key, at in ended.items() if at <= first}
+
+
+def _trace(custody: Custody, sample: bytes, *, digest: str, alpha: float, before: int) -> tuple[dict[str, Any], TraceResult]:
     snapshot, shelf = custody.catalog.snapshot, custody.shelf
     marked: dict[str, tuple[Version, Shard]] = {}
     for asset in snapshot.assets():
@@ -71,7 +85,9 @@ def _trace(custody: Custody, sample: bytes, *, alpha: float, before: int) -> tup
                 if shard.prepared:
                     marked[str(shelf.prepared(shard).path)] = (version, shard)
     index = shelf.index([shard for _, shard in marked.values()])
-    observed = index.observe(sample, limit=MAX_SAMPLE)
+    observed = index.observe(sample)
+    ended = ended_keys(custody, index.keys, digest, before=before)
+    observed, left_out = without(observed, ended)
     assets = {marked[place][0].asset for place in observed.matched}
     recipients = {r.copy_id: r for asset in sorted(assets) for r in snapshot.recipients_of(asset)}
     by_pseudonym = _by_pseudonym(custody, recipients.values())
@@ -91,6 +107,7 @@ def _trace(custody: Custody, sample: bytes, *, alpha: float, before: int) -> tup
     if report["second_best"]:
         report["second_best"] = {k: v for k, v in report["second_best"].items() if k not in {"recipient", "copy_id"}}
     report["assets"] = sorted(assets)
+    report["retired"] = [{"key": key, "entry": ended[key], "slots": count} for key, count in left_out.items()]
     report["pieces"] = observed.pieces
     report["unknown"] = reading.unknown
     return report, found

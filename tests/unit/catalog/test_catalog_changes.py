@@ -49,6 +49,12 @@ def every_change(a_shard):
         c.AssetAdd(id="sft", project="orchid", asset_class="core", tier="open", description="reason private"),
         c.AssetVersion(asset="sft", number=1, shards=(a_shard(), a_shard("b")), mark_key="k"),
         c.AssetDigests(asset="sft", number=1, digests={"a": "0" * 64}),
+        c.KeyRotate(
+            asset="sft", key="sft~2", code="limen-code/1", levels="nuida8", keep="file", commitment="0" * 64,
+            subkeys={"copy": "1" * 64}, reason="reason private",
+        ),
+        c.KeyRetire(asset="sft", key="sft", reason="reason private"),
+        c.KeyOpen(asset="sft", key="sft", request=7, subkeys={"copy": "1" * 64}, acting="p-1", shown="token"),
         c.GrantAdd(
             id="g-1", holder="quillwork/q77", project="orchid", assets=("b", "a"), actions=(Action.READ, Action.HEAD),
             granted_by="lab/mira", not_before=1, expires_at=2,
@@ -109,7 +115,7 @@ def test_whoever_stands_in_a_change_seals_it(a_shard):
     assert {kind for kind, who in sealed.items() if who is None} == {
         "vendor.add", "project.add", "class.add", "tier.set", "agreement.add", "asset.add", "asset.version", "asset.digests",
         "vendor.gate", "vendor.admit",
-        "erasure",
+        "erasure", "key.rotate", "key.retire", "key.open",
     }  # fmt: skip
 
 

@@ -217,6 +217,17 @@ def test_a_legal_hold_outlasts_a_restart_and_can_be_set_again(lab, opened):
     assert opened().snapshot.hold_on("quillwork/q01") is None
 
 
+def test_an_assets_keys_outlast_a_restart(lab, opened, a_shard):
+    lab.add(c.AssetVersion(asset="orchid-sft", shards=(a_shard(prepared="p", unmarked_why=""),), mark_key="orchid-sft"))
+    digests = {"commitment": "0" * 64, "subkeys": {"copy": "0" * 64}}
+    lab.add(c.KeyRotate(asset="orchid-sft", key="orchid-sft~2", code="limen-code/1", levels="nuida8", keep="file", **digests))
+    lab.add(c.KeyRetire(asset="orchid-sft", key="orchid-sft", reason="seen in a paste"))
+    lab.add(c.KeyOpen(asset="orchid-sft", key="orchid-sft", request=1, subkeys={"copy": "0" * 64}))
+    opened().apply_all(lab.made)
+    assert opened().snapshot.lineages("orchid-sft") == lab.snapshot.lineages("orchid-sft")
+    assert [one.retired is None for one in lab.snapshot.lineages("orchid-sft")] == [False, True]
+
+
 def test_a_key_that_was_never_made_here_is_told_apart(opened):
     with pytest.raises(NotFound, match=r"restore the control\.db that goes with this log"):
         opened().key_under(bytes(16))

@@ -8,8 +8,7 @@ import random
 import pytest
 from orchid import csv_of, jsonl, person, records, said
 
-from limen.core.errors import Invalid
-from limen.marks.index import Index, text_of
+from limen.marks.index import Index
 
 
 def held(lab, prepared, recipient, count, seed=1):
@@ -118,15 +117,6 @@ def test_a_record_that_is_common_in_another_version_is_unclear_and_not_used(lab)
     assert not len(seen.slots)
     assert seen.unclear > 0
     assert len(Index([first]).observe(jsonl([rows[kept]])).slots) == 1
-
-
-def test_a_sample_that_unpacks_too_far_or_is_damaged_gets_one_clear_line():
-    with pytest.raises(Invalid, match="more than 1000 bytes"):
-        text_of(gzip.compress(bytes(10_000)), limit=1000)
-    with pytest.raises(Invalid, match="damaged gzip"):
-        text_of(b"\x1f\x8b" + bytes(40), limit=1000)
-    with pytest.raises(Invalid, match="in parts"):
-        text_of(bytes(1001), limit=1000)
 
 
 def test_an_empty_index_and_an_empty_sample_show_nothing(lab):
