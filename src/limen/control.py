@@ -1,7 +1,8 @@
 """The control socket: `DATA/control.sock`, readable by its owner only. The CLI's verbs reach a running gateway here.
 
-One JSON object a line each way: `{"verb", "args"}`, answered by `{"ok": …}` or `{"error": {"kind", …}}`. When no gateway
-runs, the CLI opens the data directory itself and calls the same verbs (`limen.cli.link`), so there is one set of them.
+One JSON object a line each way: `{"verb", "args"}`, answered by `{"ok": …}` or `{"error": {"kind", …}}`; with `"progress": true`
+lines `{"progress": "…"}` may come before the answer. When no gateway runs, the CLI opens the data directory itself and calls
+the same verbs (`limen.cli.link`), so there is one set of them.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from limen import verbs
+from limen import progress, verbs
 from limen.core.errors import Invalid, LimenError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from limen.server import Gateway
@@ -32,6 +34,7 @@ class _Request(msgspec.Struct):
 
     verb: str
     args: dict[str, Any]
+    progress: bool = False
 
 
 class ControlSocket:
@@ -52,7 +55,8 @@ class ControlSocket:
             except (msgspec.DecodeError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as e:
                 answer = _error(Invalid("control socket", f"not a request ({e})"))
             else:
-                answer = await answer_to(gateway, request.verb, request.args, by=_peer(writer))
+                with progress.heard(_teller(writer) if request.progress else None):
+                    answer = await answer_to(gateway, request.verb, request.args, by=_peer(writer))
             writer.write(msgspec.json.encode(answer) + b"\n")
             await writer.drain()
             writer.close()
@@ -81,6 +85,16 @@ async def answer_to(gateway: Gateway, verb: str, args: dict[str, Any], *, by: st
     except Exception:
         log.exception("a verb failed", verb=verb)
         return _error(LimenError(f"{verb} failed in a way that limen does not know; the gateway's own log says how"))
+
+
+def _teller(writer: asyncio.StreamWriter) -> Callable[[str], None]:
+    """What sends a line of progress, from whatever thread. One that nobody reads any more is lost."""
+    loop = asyncio.get_running_loop()
+
+    def tell(text: str) -> None:
+        loop.call_soon_threadsafe(writer.write, msgspec.json.encode({"progress": text}) + b"\n")
+
+    return tell
 
 
 def _error(error: LimenError) -> dict[str, Any]:

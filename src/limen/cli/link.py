@@ -39,12 +39,15 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON only.")(command)
 
 
-def call(data: Path, verb: str, args: dict[str, Any]) -> Any:
-    """Run a verb on the data directory; a refusal or an error comes back as the LimenError that it was."""
+def call(data: Path, verb: str, args: dict[str, Any], *, progress: Callable[[str], None] | None = None) -> Any:
+    """Run a verb on the data directory; a refusal or an error comes back as the LimenError that it was.
+
+    `progress` is told what a long verb says of how far it is.
+    """
     if not (data / "ledger.db").exists():
         raise errors.Invalid("--data", f"{data} is not a data directory; make one with `limen init {data}`")
-    answer = _over_socket(data / "control.sock", verb, args)
-    return _answered(_in_process(data, verb, args) if answer is None else answer)
+    answer = _over_socket(data / "control.sock", verb, args, progress)
+    return _answered(_in_process(data, verb, args, progress) if answer is None else answer)
 
 
 def ask(data: Path, verb: str, args: dict[str, Any]) -> Any:
@@ -59,7 +62,9 @@ def _answered(answer: dict[str, Any]) -> Any:
     return answer["ok"]
 
 
-def _over_socket(path: Path, verb: str, args: dict[str, Any]) -> dict[str, Any] | None:
+def _over_socket(
+    path: Path, verb: str, args: dict[str, Any], progress: Callable[[str], None] | None = None
+) -> dict[str, Any] | None:
     """The running gateway's answer, or None if none runs."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(ANSWER_S)
@@ -67,18 +72,22 @@ def _over_socket(path: Path, verb: str, args: dict[str, Any]) -> dict[str, Any] 
             connection.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
             return None
-        connection.sendall(json.dumps({"verb": verb, "args": args}).encode() + b"\n")
+        asked = {"verb": verb, "args": args, **({"progress": True} if progress else {})}
+        connection.sendall(json.dumps(asked).encode() + b"\n")
         with connection.makefile("rb") as stream:
-            line = stream.readline()
-    if not line:
-        raise errors.LedgerUnavailable("the gateway stopped before it answered", next_step="start it, then ask again")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
+            for line in stream:
+                answer: dict[str, Any] = json.loads(line)
+                if "progress" not in answer:
+                    return answer
+                if progress is not None:
+                    progress(answer["progress"])
+    raise errors.LedgerUnavailable("the gateway stopped before it answered", next_step="start it, then ask again")
 
 
-def _in_process(data: Path, verb: str, args: dict[str, Any]) -> dict[str, Any]:
+def _in_process(data: Path, verb: str, args: dict[str, Any], progress: Callable[[str], None] | None) -> dict[str, Any]:
     import asyncio
 
+    from limen import progress as progressing
     from limen.config import load
     from limen.control import answer_to
     from limen.listening import log_without_values
@@ -89,7 +98,8 @@ def _in_process(data: Path, verb: str, args: dict[str, Any]) -> dict[str, Any]:
     async def run() -> dict[str, Any]:
         gateway = await Gateway.open(load(data))
         try:
-            return await answer_to(gateway, verb, args, by=f"uid:{os.getuid()}")
+            with progressing.heard(progress):
+                return await answer_to(gateway, verb, args, by=f"uid:{os.getuid()}")
         finally:
             await gateway.close()
 
