@@ -73,6 +73,7 @@ from limen.privacy.erasure import sweep
 from limen.privacy.retention import Retention
 from limen.recovery import Recovery
 from limen.registration import Registrar
+from limen.response.cases import Cases
 from limen.standing import NOTE, Standing
 from limen.store.blobs import Blobs
 from limen.store.drops import Drops
@@ -122,6 +123,7 @@ class Gateway:
     contracts: Contracts
     facts: Facts
     filed: Filed
+    cases: Cases
     evidence_keys: Keys
     matching: Matching
     asking: Asking
@@ -220,6 +222,7 @@ class Gateway:
             contracts=Contracts(data, ledger, filing.read, origin=config.ledger.origin),
             facts=Facts(data, ledger, Listed(boms, advisories, Named(matching)), origin=config.ledger.origin),
             filed=filed,
+            cases=Cases.of(data, ledger, origin=config.ledger.origin),
             evidence_keys=Keys(data, filed, filing, os.urandom),
             matching=matching,
             asking=Asking(boms, advisories, matching, assurance.lookback_days, sources),
@@ -245,6 +248,7 @@ class Gateway:
         self.contracts.close()
         self.facts.close()
         self.filed.close()
+        self.cases.close()
         self.advised.close()
         await self.custody.ledger.close()
         self.custody.catalog.close()

@@ -60,6 +60,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "review": ("limen.cli.review", "all vendors and assets at once: exposure, granted against used, pages"),
     "bom": ("limen.cli.bom", "what vendors say they run: bills of material, and what they leave unsaid"),
     "trace": ("limen.cli.trace", "whose copy a leaked sample came from"),
+    "case": ("limen.cli.case", "leaks that add up: list, show, the second human's review"),
     "ledger": ("limen.cli.ledger", "the log: its head, its newest lines, its verification and proofs"),
     "mirror": ("limen.cli.mirror", "keep a verified copy of somebody else's log"),
     "witness": ("limen.cli.witness", "cosign other people's logs"),

@@ -1,54 +1,83 @@
-"""`limen trace`: whose copy a leaked sample came from."""
+"""`limen trace`: whose copy a leaked sample came from. Names are opened by `limen case review`, and by somebody else."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from limen.cli.link import call, data_option, json_option, print_json, say
+from limen.cli._acting import acting_options, who
+from limen.cli.link import call, data_option, say
+from limen.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    F = Callable[..., Any]
+
+
+def report_options(command: F) -> F:
+    """Give a command `--format`, `--json` and `--out`, as its arguments `form`, `as_json` and `out`."""
+    form = click.option("--format", "form", type=click.Choice(["text", "json", "html"]), default="text", show_default=True)
+    as_json = click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+    out = click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the report there.")
+    return form(as_json(out(command)))
 
 
 @click.command()
-@click.argument("sample", type=click.Path(path_type=Path))
-@click.option("--alpha", default=1e-9, show_default=True, help="Bound on naming any innocent copy in this case.")
+@click.argument("paths", metavar="PATH…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--case", "case_", default="", help="Add the sample to this case: slots count once, alpha is the case's.")
+@click.option("--alpha", type=float, help="Bound on naming any innocent copy in the case.  [default: 1e-9, or the case's]")
+@report_options
+@acting_options
 @data_option
-@json_option
-def trace(data: Path, sample: Path, alpha: float, *, as_json: bool) -> None:
-    """Score a leaked SAMPLE (JSONL, CSV or text, also gzipped). Its digest is logged before it is scored."""
-    report = call(data, "trace", {"path": str(sample.resolve()), "alpha": alpha})
-    if as_json:
-        print_json(report.pop("schema"), report)
+def trace(  # noqa: PLR0917  click passes options by name
+    data: Path,
+    paths: tuple[Path, ...],
+    case_: str,
+    alpha: float | None,
+    form: str,
+    out: Path | None,
+    acting: str | None,
+    id_token: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Score a leaked sample (JSONL, CSV or text, also gzipped). Its digest is logged before it is scored."""
+    args = {"paths": [str(path.resolve()) for path in paths], "case": case_, "alpha": alpha, **who(acting, id_token)}
+    report = call(data, "trace", args, progress=lambda text: say(f"limen: {text}"))
+    if report["again"]:
+        say(f"limen: this sample is look {report['look']} of case {report['case']} already: nothing was scored again")
+    give(report, "json" if as_json else form, out)
+    if any(copy["person"] is None for copy in report["copies"]):
+        copy = next(copy["copy"] for copy in report["copies"] if copy["person"] is None)
+        say(f"limen: somebody else may open a name: limen case review {report['case']} --open {copy[:12]} --reason …")
+
+
+def give(report: dict[str, Any], form: str, out: Path | None) -> None:
+    """Print a report, or write it where it is asked for."""
+    text = _written(report, form)
+    if out is None:
+        click.echo(text, nl=False)
         return
-    click.echo(f"{_sentence(report)}")
-    click.echo(f"  slots matched: {report['slots_matched']} (person tier {report['slots_person']}, vendor tier", nl=False)
-    click.echo(f" {report['slots_vendor']}); copies compared: {report['compared']}; alpha {report['alpha']:g} a case")
-    for copy in report["copies"]:
-        click.echo(f"  copy of {copy['person']} ({copy['vendor']}): p <= {copy['p']:.1e}, q <= {copy['q']:.1e}", nl=False)
-        click.echo(f"; {copy['agree']} of {copy['slots']} slots agree")
-        for line in copy["sessions"]:
-            click.echo(f"    session {line['session']} was handed {line['records']} of the {line['of']} leaked records")
-    for vendor in report["vendors"]:
-        click.echo(f"  vendor tier: {vendor['vendor'] or vendor['recipient']}: q <= {vendor['q']:.1e}")
-    for canary in report["canaries"]:
-        click.echo(f"  canary found: {canary}")
-    for key in report["retired"]:
-        click.echo(
-            f"  {key['slots']} slots of the retired key {key['key']} are not counted: the sample was first logged after", nl=False
-        )
-        click.echo(f" entry {key['entry']}, by which the key ended")
-    for line in report["unknown"]:
-        click.echo(f"  UNKNOWN: {line}")
-    click.echo(f"  entries {report['sample_entry']} (sample logged, before it was scored) and {report['result_entry']} (result)")
-    say(f"limen: {report['meaning']}")
+    try:
+        out.write_text(text)
+        out.chmod(0o600)
+    except OSError as e:
+        raise Invalid("--out", f"{out} can't be written: {e.strerror}; the trace itself is entry {report['result_entry']}") from e
+    say(f"limen: {out}: the report; keep it as you would keep the case")
 
 
-def _sentence(report: dict[str, Any]) -> str:
-    match report["verdict"]:
-        case "named":
-            people = ", ".join(copy["person"] for copy in report["copies"]) or "a vendor's copies"
-            return f"NAMED: the copies implicated are those of {people}."
-        case "none":
-            return "NONE: nothing in this sample matches anything that was served."
-    return f"ABSTAIN: too little to name a copy; about {report['slots_needed']} matched slots would do."
+def _written(report: dict[str, Any], form: str) -> str:
+    match form:
+        case "json":
+            return json.dumps(report, ensure_ascii=False, indent=2) + "\n"
+        case "html":
+            from limen.response.trace_page import page
+
+            return page(report)
+    from limen.response.trace_words import AFTER, plain
+
+    return "\n".join([*plain(report), f"  {AFTER}"]) + "\n"

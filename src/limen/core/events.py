@@ -70,6 +70,7 @@ KINDS: Final = frozenset(
         # examinations
         "trace.sample",  # a leaked sample's digest, before it is scored
         "trace.result",
+        "case.review",  # a second human's decision on an implicated copy, before the name behind it is shown
         # personal detail: who asks whose name, who is told, and what is past its time
         "name.request",
         "name.open",  # durable before the name is shown

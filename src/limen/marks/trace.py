@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ALPHA: Final = 1e-9
 SERVED_SHARE: Final = 0.9
+POWER: Final = (1, 2, 3, 5, 8)  # coalitions whose chance of being named every report tells
 SLOT_SHARE: Final = {PERSON: 3 / 2, VENDOR: 3.0}  # slots of both tiers for each one of this tier
 MEANING: Final = (
     "If this copy had no part in the leak, a score this high has probability at most p over our secret marks; corrected"
@@ -65,7 +66,7 @@ class TraceResult:
     """What a sample says about copies.
 
     `slots_needed`: about how many matched slots would name one copy of the smallest
-    coalition that can't be ruled on yet. `power`: chance of naming a coalition of 1, 2, 3 at this size. With earlier
+    coalition that can't be ruled on yet. `power`: chance of naming one of a coalition of 1, 2, 3, 5, 8 at this size. With earlier
     samples of the case all of it is about the case: `looks` samples, slots counted once.
     """
 
@@ -132,7 +133,7 @@ def score(
         slots_both=both,
         slots_needed=_needed(person, both=both),
         attack=person.found[0].attack if person.found else "",
-        power={c: dec.power(c, slots=person.slots, threshold=person.threshold) for c in (1, 2, 3)},
+        power={c: dec.power(c, slots=person.slots, threshold=person.threshold) for c in POWER},
         canaries=_canaries(observed, recipients),
         alpha=alpha,
         compared=len(people),

@@ -66,7 +66,7 @@ async def request(custody: Custody, pseudonym: str, *, project: str, reason: str
     if not reason.strip():
         raise Invalid("reason", "say why the name is needed; whoever approves reads it")
     holder = await asyncio.to_thread(_holder, custody, pseudonym, project)
-    _refuse_erased(custody, holder)
+    refuse_erased(custody, holder)
     until = custody.clock.now() + REQUEST_S
     fields = {"who": pseudonym, "project": project, "until": until, **actor.fields(custody)}
     side = Side(holder, {"reason": {"text": reason}})
@@ -82,14 +82,14 @@ async def approve(custody: Custody, number: int, *, actor: Actor) -> dict[str, A
     try:
         _refuse_same(asked, fields)
         _refuse_late(custody, asked, number)
-        _refuse_erased(custody, holder)
+        refuse_erased(custody, holder)
     except Denied as refusal:
         entry, _ = custody.scribe.write("name.refusal", {"request": number, "rule": refusal.rule, **fields}, None)
         await custody.ledger.append(entry)
         raise
     opened = {"request": number, "who": asked["who"], "project": asked["project"], **fields}
     receipt = await custody.ledger.append(*custody.scribe.write("name.open", opened, None))
-    name = await asyncio.to_thread(_name, custody, holder)
+    name = await asyncio.to_thread(name_of, custody, holder)
     return {"who": asked["who"], "project": asked["project"], "request": number, "entry": receipt.index, **name}
 
 
@@ -142,7 +142,7 @@ def _holder(custody: Custody, pseudonym: str, project: str) -> str:
     raise NotFound(f"{pseudonym} in project {project}" if project else f"{pseudonym} outside any project (is --project missing?)")
 
 
-def _name(custody: Custody, holder: str) -> dict[str, Any]:
+def name_of(custody: Custody, holder: str) -> dict[str, Any]:
     """What the entry that added somebody says of them; a workload has no name, but somebody who answers for it."""
     added = _opened(custody, custody.catalog.entry_of(holder), "change")[1]
     return {"person": holder, **{key: added.get(key) for key in ("name", "email", "issuer", "subject", "sponsor")}}
@@ -151,11 +151,15 @@ def _name(custody: Custody, holder: str) -> dict[str, Any]:
 # --- what may not be
 
 
+def same(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Whether two steps are by one: "the same person", or "the same account" and which; empty if they are by two."""
+    if "acting" in before and "acting" in now:
+        return "the same person" if before["acting"] == now["acting"] else ""
+    return f"the same account, {now['by']}," if before["by"] == now["by"] else ""
+
+
 def _refuse_same(asked: dict[str, Any], fields: dict[str, Any]) -> None:
-    both_named = "acting" in asked and "acting" in fields
-    same = asked["acting"] == fields["acting"] if both_named else asked["by"] == fields["by"]
-    if same:
-        who = "the same person" if both_named else f"the same account, {fields['by']},"
+    if who := same(asked, fields):
         raise Denied(f"{who} asked for this name; somebody else has to approve it", rule="same-person")
 
 
@@ -164,7 +168,8 @@ def _refuse_late(custody: Custody, asked: dict[str, Any], number: int) -> None:
         raise Denied(f"request {number} has expired; ask again", rule="expired")
 
 
-def _refuse_erased(custody: Custody, holder: str) -> None:
+def refuse_erased(custody: Custody, holder: str) -> None:
+    """Denied for somebody whose name is gone."""
     if custody.catalog.snapshot.holder_by_id(holder).erased_at is not None:
         raise Denied("this person was erased; there is no name left to open", rule="erased")
 

@@ -40,7 +40,10 @@ def onboarding(issuer: str) -> dict[str, Any]:
     vendors = ("quillwork", "lexara", "tessel", "brightfold", "oakline")
     return {
         "vendor": [{"id": v, "name": v.title(), "contact": f"security@{v}.example"} for v in vendors],
-        "person": [{**_person("lab/mira", issuer), "roles": ["owner", "security"]}],
+        "person": [
+            {**_person("lab/mira", issuer), "roles": ["owner", "security"]},
+            {**_person("lab/noor", issuer), "roles": ["privacy"]},
+        ],
         "project": [{"id": p, "title": p.title(), "owner": "lab/mira"} for p in ("orchid", "helio")],
         "class": [{"name": "training", "vendors": True}, {"name": "core", "vendors": False}],
         "asset": [

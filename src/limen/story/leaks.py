@@ -1,4 +1,4 @@
-"""Days +3 to +5: five samples turn up, and limen is asked whose copies they came from."""
+"""Days +3 to +5: five samples turn up; one person asks whose copies they came from, and another opens the names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from limen.story import content
+from limen.story import content, wire
 from limen.story.telling import Telling, expect, holds
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from limen.story.theft import Theft
 
+TRACER, REVIEWER = "lab/mira", "lab/noor"
+REFUSED = 3  # the exit code of what policy refuses
 TAIL = 800_000  # bytes at the end of the copy that only SX1 read of q11's sessions
 APART = 2_100_000  # from here on lies nothing that q03 read on day -9
 
@@ -43,6 +45,9 @@ class Leaks:
     def _first(self, lines: list[bytes]) -> None:
         found = self._trace("L1", 3, lines)
         expect("L1: the verdict", found["verdict"], "named")
+        expect("L1: names before a second human has looked", _people(found), [])
+        self._refused_to_the_first(found)
+        found = self._reviewed(found)
         expect("L1: whose copies", _people(found), ["quillwork/q03"])
         others = [v["vendor"] for v in found["vendors"] if v["vendor"] != "quillwork"]
         expect("L1: other vendors named", others, [])
@@ -51,7 +56,7 @@ class Leaks:
         )
 
     def _second(self, lines: list[bytes]) -> None:
-        found = self._trace("L2", 4, lines)
+        found = self._reviewed(self._trace("L2", 4, lines))
         expect("L2: the verdict", found["verdict"], "named")
         expect("L2: whose copies", _people(found), ["quillwork/q11"])
         sessions = found["copies"][0]["sessions"]
@@ -61,7 +66,7 @@ class Leaks:
         self._tell("+4", "L2: 300 records turn up", "300 more, from where no other session of q11's ever read.", found, more)
 
     def _third(self, lines: list[bytes]) -> None:
-        found = self._trace("L3", 5, lines)
+        found = self._reviewed(self._trace("L3", 5, lines))
         expect("L3: the verdict", found["verdict"], "named")
         expect("L3: whose copies", _people(found), ["quillwork/q03", "quillwork/q11"])
         self._tell("+5", "L3: two copies, mixed", "500 and 500 records of two copies, shuffled, all in lower case.", found)
@@ -85,17 +90,38 @@ class Leaks:
         self.theft.tell_time(day, "10:00")
         sample = self.directory / f"{name}.jsonl"
         sample.write_bytes(b"\n".join(lines) + b"\n")
-        return self.theft.serving.ask("trace", str(sample))
+        return self.theft.serving.ask("trace", str(sample), "--id-token", self._token(TRACER))
+
+    def _token(self, person: str) -> str:
+        """A file with a fresh identity token of a person of the lab."""
+        path = self.directory / f"{person.partition('/')[2]}.token"
+        path.write_text(wire.identity(self.theft.serving.url, person))
+        return str(path)
+
+    def _refused_to_the_first(self, found: dict[str, Any]) -> None:
+        """Whoever ran the trace can't open the name."""
+        asked = ["case", "review", found["case"], "--open", found["copies"][0]["copy"], "--reason", "to be quick"]
+        code = self.theft.serving.code(*asked, "--id-token", self._token(TRACER))
+        expect("L1: the review by whoever ran the trace", code, REFUSED)
+
+    def _reviewed(self, found: dict[str, Any]) -> dict[str, Any]:
+        """The report once a second human has opened the names behind the copies."""
+        for copy in found["copies"]:
+            said = ["--open", copy["copy"], "--reason", "the report was read, and the sessions looked at"]
+            self.theft.serving.ask("case", "review", found["case"], *said, "--id-token", self._token(REVIEWER))
+        return self.theft.serving.ask("case", "show", found["case"])
 
     def _tell(self, day: str, title: str, happened: str, found: dict[str, Any], *more: str) -> None:
         said = [f"{found['verdict'].upper()}; {found['slots_matched']} slots matched"]
-        said += [f"the copy of {c['person']}: p <= {c['p']:.1e}, q <= {c['q']:.1e}" for c in found["copies"]]
+        said += [f"copy {c['copy'][:12]}: p <= {c['p']:.1e}, q <= {c['q']:.1e}" for c in found["copies"]]
+        opened = [f"copy {c['copy'][:12]} is {c['person']}'s (entry {c['opened']})" for c in found["copies"]]
+        said += [f"opened by {REVIEWER}, after {TRACER} traced: {line}" for line in opened]
         proof = f"entries {found['sample_entry']} (sample, before it was scored) and {found['result_entry']}"
         self.telling.act(day, title, happened=[happened], said=[*said, *more], proof=proof)
 
 
 def _people(found: dict[str, Any]) -> list[str]:
-    return sorted(copy["person"] for copy in found["copies"])
+    return sorted(copy["person"] for copy in found["copies"] if copy["person"])
 
 
 def _records(part: bytes) -> list[bytes]:

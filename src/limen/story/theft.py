@@ -75,6 +75,11 @@ class Serving:
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 
+    def code(self, *words: str) -> int:
+        """Run one command that may be refused; its exit code."""
+        command = [sys.executable, "-m", "limen", *words, "--data", str(self.data)]
+        return subprocess.run(command, capture_output=True, check=False).returncode  # noqa: S603  as above
+
 
 class Download(threading.Thread):
     """A slow reader in a thread; notes what came and when the last byte did."""

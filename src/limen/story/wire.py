@@ -126,20 +126,24 @@ class Keys:
 
 def login(url: str, person: str, *, project: str) -> Keys:
     """A session for one person: a token from the development issuer, exchanged at STS. Denied with the door's sentence."""
-    subject = person.partition("/")[2]
-    minted = _sent(_form(f"{url}/_dev/issuer/mint", {"sub": subject}))
     form = {
         "Action": "AssumeRoleWithWebIdentity",
         "Version": "2011-06-15",
         "RoleArn": f"arn:aws:iam::000000000000:role/{project}",
         "RoleSessionName": "story",
-        "WebIdentityToken": json.loads(minted.body)["id_token"],
+        "WebIdentityToken": identity(url, person),
     }
     answer = _sent(_form(f"{url}/", form))
     if answer.status != 200:  # noqa: PLR2004
         raise Denied(answer.message, rule=answer.code)
     found = _texts(answer.body, "AssumeRoleWithWebIdentityResponse")
     return Keys(person, url, found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+
+
+def identity(url: str, person: str) -> str:
+    """An identity token of one person's, from the development issuer."""
+    minted = _sent(_form(f"{url}/_dev/issuer/mint", {"sub": person.partition("/")[2]}))
+    return str(json.loads(minted.body)["id_token"])
 
 
 def order(data: Path, verb: str, args: dict[str, Any]) -> Any:

@@ -26,6 +26,7 @@ from limen.verbs import (
     reports,
     reviewing,
     spotcheck,
+    tracing,
 )
 
 if TYPE_CHECKING:
@@ -53,4 +54,5 @@ VERBS: Final[dict[str, Verb]] = {
     **gate.VERBS,
     **evidence.VERBS,
     **spotcheck.VERBS,
+    **tracing.VERBS,
 }

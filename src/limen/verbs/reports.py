@@ -1,15 +1,13 @@
-"""What was handed over, whose copy leaked, which keys are in reach."""
+"""What was handed over, and which keys are in reach."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from limen import scanning
 from limen.directory import secret
-from limen.marks.trace import ALPHA
-from limen.response import exposure, keys, trace
+from limen.response import exposure, keys
 from limen.response.touches import Observed
 from limen.scan.keyring import Keyring
 from limen.verbs.reviewing import observed_part
@@ -31,12 +29,6 @@ async def exposure_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str
     reader = exposure.for_custody(custody)
     report = await asyncio.to_thread(lambda: reader.report(args["subject"], window, custody.ledger.entries(0, head.size), head))
     return {**report, "observed": await observed_part(gateway, args)}
-
-
-async def trace_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
-    """Trace a leaked sample on this machine."""
-    gateway.custody.windows.close_all()  # so that their outcomes are in what it reads
-    return await trace.trace(gateway.custody, Path(args["path"]), by=by, alpha=args.get("alpha", ALPHA))
 
 
 async def keys_list(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
@@ -73,6 +65,5 @@ def _keys(gateway: Gateway, who: Who, vendor: str | None) -> dict[str, Any]:
 
 VERBS: Final[dict[str, Verb]] = {
     "exposure": exposure_,
-    "trace": trace_,
     "keys.list": keys_list,
 }

@@ -254,16 +254,18 @@ async def whole_copy(gateway, session, sample):
 
 def test_a_trace_and_an_exposure_say_after_an_erasure_what_they_said_before(in_gateway, tmp_path):
     async def reports(gateway):
-        found = await verb(gateway, "trace", path=str(tmp_path / "sample.jsonl"))
+        found = await verb(gateway, "trace", paths=[str(tmp_path / "sample.jsonl")])
         exposed = await verb(gateway, "exposure", subject="vendor/quillwork")
-        trace = {name: value for name, value in found.items() if name not in {"sample_entry", "result_entry"}}
+        of_this_trace = {"case", "sample", "sample_entry", "result_entry", "document", "traced_at_us"}
+        trace = {name: value for name, value in found.items() if name not in of_this_trace}
         return trace, {name: value for name, value in exposed.items() if name != "ledger"}
 
     async def body(gateway):
         await whole_copy(gateway, await a_session(gateway, "q03"), tmp_path / "sample.jsonl")
         await whole_copy(gateway, await a_session(gateway, "q04"), tmp_path / "other.jsonl")
         before = await reports(gateway)
-        assert [copy["person"] for copy in before[0]["copies"]] == [WHO]
+        copy_id = gateway.custody.catalog.snapshot.state.copies[WHO]
+        assert [copy["copy"] for copy in before[0]["copies"]] == [copy_id]
         assert before[0]["copies"][0]["sessions"]
         await erase(gateway)
         assert await reports(gateway) == before

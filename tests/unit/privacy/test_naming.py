@@ -66,13 +66,13 @@ def test_the_entry_is_durable_before_the_name_is_read(in_gateway, monkeypatch):
     async def body(gateway):
         asked = await ask(gateway)
         seen = []
-        real = naming._name
+        real = naming.name_of
 
         def watched(custody, holder):
             seen.append([entry["kind"] for entry in entries(gateway)])
             return real(custody, holder)
 
-        monkeypatch.setattr(naming, "_name", watched)
+        monkeypatch.setattr(naming, "name_of", watched)
         await approve(gateway, asked["request"])
         assert seen == [["name.request", "name.open"]]
 
