@@ -26,9 +26,14 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from nursery import nursery
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nursery import Process
+
+LIMEN = (sys.executable, "-m", "limen")
 READS = ["read", "head", "list"]
 DROPS = ["list", "head", "write", "delete"]
 REGION = "limen-1"
@@ -161,8 +166,8 @@ class World:
 
     data: Path
     port: int
-    server: subprocess.Popen[bytes] | None = None
-    command: tuple[str, ...] = (sys.executable, "-m", "limen")
+    server: subprocess.Popen[bytes] | Process | None = None
+    command: tuple[str, ...] = LIMEN  # another one is started as a program of its own, LIMEN by the nursery
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -192,7 +197,10 @@ class World:
     def limen(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the `limen` command on this data directory."""
         environment = {**os.environ, "LIMEN_DATA": str(self.data), **self.environment}
-        done = subprocess.run([*self.command, *args], env=environment, capture_output=True, text=True, check=False)
+        if self.command is LIMEN:
+            done = nursery().run([*args], environment=environment)
+        else:
+            done = subprocess.run([*self.command, *args], env=environment, capture_output=True, text=True, check=False)
         if check and done.returncode:
             raise AssertionError(f"limen {' '.join(args)} exited {done.returncode}: {done.stderr}")
         return done
@@ -201,11 +209,14 @@ class World:
         """Run a read command with --json and read its answer."""
         return json.loads(self.limen(*args, "--json").stdout)
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> subprocess.Popen[bytes] | Process:
         """The gateway's process, begun."""
         with (self.data.parent / "serve.log").open("ab") as log:
             environment = {**os.environ, **self.environment}
-            return subprocess.Popen([*self.command, "serve", "--data", str(self.data)], stdout=log, stderr=log, env=environment)
+            words = ["serve", "--data", str(self.data)]
+            if self.command is LIMEN:
+                return nursery().start(words, stdout=log, stderr=log, environment=environment)
+            return subprocess.Popen([*self.command, *words], stdout=log, stderr=log, env=environment)
 
     def serve(self) -> World:
         """Start the gateway; returns when it answers."""
