@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from limen.core.errors import Conflict, Invalid
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
 _BUSY_MS = 5_000
+_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def open_engine(url: str) -> sa.Engine:
@@ -41,12 +40,26 @@ def open_engine(url: str) -> sa.Engine:
 
 def migrate(engine: sa.Engine) -> None:
     """Run the migrations that are missing, in one transaction. They lie in the package, so an installed wheel has them."""
-    config = Config()
-    # A `%` in the path would be read as interpolation.
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     with engine.begin() as connection:
+        if _is_current(connection):
+            return
+        from alembic import command  # noqa: PLC0415  a fifth of what a start imports, and hardly one needs it
+        from alembic.config import Config  # noqa: PLC0415
+
+        config = Config()
+        # A `%` in the path would be read as interpolation.
+        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _is_current(connection: sa.Connection) -> bool:
+    """Whether the newest migration is the one that the tables have."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return False
+    version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    newest = max(path.name for path in _MIGRATIONS.glob("versions/v*.py"))
+    return newest.startswith(f"v{version}_")
 
 
 def rewrite(engine: sa.Engine) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -47,6 +51,22 @@ def test_migrating_again_changes_nothing(engine, tmp_path):
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT name, sql FROM sqlite_master ORDER BY name").all() == before
         assert connection.execute(sa.select(tables.APPLIED)).all() == [(1, -1)]
+
+
+def test_tables_of_an_older_version_are_brought_up_to_date(tmp_path):
+    url, config = f"sqlite:///{tmp_path / 'control.db'}", Config()
+    config.set_main_option("script_location", str(Path(tables.__file__).with_name("migrations")))
+    older = sa.create_engine(url)
+    with older.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    older.dispose()
+
+    engine = open_engine(url)
+
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.METADATA) == []
+    engine.dispose()
 
 
 def test_sqlite_is_durable_and_minds_its_foreign_keys(engine):
