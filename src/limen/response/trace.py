@@ -308,7 +308,8 @@ class _Looking:
             for recipient in self._snapshot.recipients_of(asset):
                 owners[recipient.canary].append(recipient.copy_id)
             about = {"asset": asset, "version": version, "shard": shard}
-            found += [{**about, "canary": number, "copies": owners.get(number, [])} for number in numbers]
+            each = observed.each[path]
+            found += [{**about, "canary": number, "copies": owners.get(number // each, [])} for number in numbers]
         return found
 
     def _sessions(
