@@ -59,6 +59,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "profile": ("limen.cli.profile", "what to ask of a vendor: fourteen controls, as a contract or as OSCAL"),
     "review": ("limen.cli.review", "all vendors and assets at once: exposure, granted against used, pages"),
     "bom": ("limen.cli.bom", "what vendors say they run: bills of material, and what they leave unsaid"),
+    "drop": ("limen.cli.drop", "returned work: quality by gold items, release to training without canaries"),
     "trace": ("limen.cli.trace", "whose copy a leaked sample came from"),
     "case": ("limen.cli.case", "leaks that add up: list, show, the second human's review"),
     "ledger": ("limen.cli.ledger", "the log: its head, its newest lines, its verification and proofs"),

@@ -71,6 +71,8 @@ KINDS: Final = frozenset(
         "trace.sample",  # a leaked sample's digest, before it is scored
         "trace.result",
         "case.review",  # a second human's decision on an implicated copy, before the name behind it is shown
+        "drop.quality",  # returned work was scored against gold items, by whom
+        "drop.release",  # returned work without canaries: counts and digests, durable before it can be read
         # personal detail: who asks whose name, who is told, and what is past its time
         "name.request",
         "name.open",  # durable before the name is shown

@@ -1,0 +1,115 @@
+"""Rows of returned work, whatever form they came in: a batch of them, what a reader says of each, and the count."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from limen.core.errors import Invalid
+from limen.marks.records import parse_json
+
+if TYPE_CHECKING:
+    from limen.marks.baits import Baits, Row, Seen
+
+AT_ONCE: Final = 4096  # rows of a batch, at most
+DEPTH: Final = 64
+_ESCAPED: Final = 4
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
+PLAIN_NAME: Final = re.compile(r"[A-Za-z_]{0,15}\Z")  # a field's; others may be a record's id
+
+
+@dataclass(slots=True)
+class Tally:
+    """Rows of an object, and how many of them were left out, by why."""
+
+    rows: int = 0
+    stripped: Counter[str] = field(default_factory=Counter)
+
+    def settle(self, why: list[str]) -> None:
+        """Count rows: `why` each was left out, or an empty text."""
+        self.rows += len(why)
+        self.stripped.update(filter(None, why))
+
+
+@dataclass(slots=True)
+class Batch:
+    """Some rows. `loose` are those whose text may go on in the next: lines that are no JSON, CSV records of another length.
+
+    `why` is for the reader to fill before it asks for the next batch: for each row why it is left out; an empty text if it stays.
+    """
+
+    rows: list[Row]
+    loose: dict[int, str]
+    why: list[str]
+
+
+def seen(baits: Baits, batch: Batch) -> list[Seen | None]:
+    """Which canaries each row of a batch shows, by itself or together with the loose ones around it."""
+    found = baits.seen([opened(row) for row in batch.rows])
+    if batch.loose:
+        texts = list(batch.loose.values())
+        for some in (texts, [unescaped(text) for text in texts]) if any("\\" in text for text in texts) else (texts,):
+            together = baits.seen([[("", text)] for text in some], together=True)
+            for at, one in zip(batch.loose, together, strict=True):
+                found[at] = found[at] or one
+    return found
+
+
+def opened(row: Row) -> Row:
+    """A row with what its texts hold once they are unpacked: JSON within a text, escapes as JSON and programs write them."""
+    more: Row = []
+    for name, text in row:
+        if "\\" in text:
+            more.append((name, unescaped(text)))
+        if text.lstrip()[:1] in ("{", "["):
+            good, value = parse_json(text)
+            if good:
+                more += opened(row_of(value))
+    return [*row, *more] if more else row
+
+
+def unescaped(text: str) -> str:
+    """A text without its backslash escapes, however often it was escaped."""
+    for _ in range(_ESCAPED):
+        if "\\" not in text:
+            break
+        text = _ESCAPE.sub(_meaning, text)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _meaning(found: re.Match[str]) -> str:
+    code, letter = found[1] or found[2], found[3]
+    return chr(int(code, 16)) if code else " " if letter in "nrtbfv0" else letter
+
+
+def row_of(value: Any) -> Row:
+    """The texts in a JSON value, each with the name of its field; names that may say something themselves, too."""
+    row: Row = []
+    _walk(value, "", row, DEPTH)
+    return row
+
+
+def _walk(value: Any, name: str, row: Row, depth: int) -> None:
+    match value:
+        case dict() | list() if not depth:
+            raise Invalid("rows", f"a value is nested more than {DEPTH} deep")
+        case dict():
+            for key, item in value.items():
+                if not PLAIN_NAME.match(str(key)):
+                    row.append(("", str(key)))
+                _walk(item, str(key), row, depth - 1)
+        case list() | tuple():
+            for item in value:
+                _walk(item, name, row, depth - 1)
+        case None:
+            pass
+        case _:
+            row.append((name, _scalar(value)))
+
+
+def _scalar(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
