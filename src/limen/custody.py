@@ -54,6 +54,7 @@ CONTENT_TYPES: Final[dict[Media, str]] = {
     "csv.gz": "application/gzip",
     "text.gz": "application/gzip",
     "parquet": "application/vnd.apache.parquet",
+    "authored": "text/markdown; charset=utf-8",
 }
 OVER_QUOTA: Final = "quota"  # the rule of `errors.OverQuota`
 MEDIA_OF: Final[dict[str, Media]] = {

@@ -19,6 +19,7 @@ from limen.catalog.changes import AssetVersion
 from limen.core.errors import Conflict, Invalid
 from limen.core.types import Shard
 from limen.custody import CONTENT_TYPES
+from limen.marks.authored import has_markers
 from limen.marks.gold import Canaries, split
 from limen.marks.whole import Floor, Part
 
@@ -37,12 +38,14 @@ MEDIA: Final[dict[str, Media]] = {
     ".csv": "csv",
     ".txt": "text",
     ".md": "text",
+    ".markdown": "text",
     ".jsonl.gz": "jsonl.gz",
     ".ndjson.gz": "jsonl.gz",
     ".csv.gz": "csv.gz",
     ".txt.gz": "text.gz",
 }
 CANARIES_IN: Final = ("jsonl", "jsonl.gz")
+AUTHORED_IN: Final = (".md", ".markdown")
 _SHARD_PATH = re.compile(r"[A-Za-z0-9_=+.-][A-Za-z0-9_=+. -]*(/[A-Za-z0-9_=+.-][A-Za-z0-9_=+. -]*)*\Z")
 
 
@@ -111,7 +114,7 @@ class Registrar:
             raise Invalid("asset", f"{asset_id} is a drop box: writers fill it, versions are not registered")
         _check(sources)
         canaries = marking.dealt()
-        if canaries.lines and not any(media_of(source.local) in CANARIES_IN for source in sources):
+        if canaries.lines and not any(carrier_of(source.local) in CANARIES_IN for source in sources):
             raise Invalid("canaries", "only JSONL can carry them: elsewhere the gap would show")
         async with self._lock:
             number = len(custody.catalog.snapshot.versions(asset_id)) + 1
@@ -128,7 +131,7 @@ class Registrar:
         version = custody.catalog.snapshot.version(asset_id)
         if version is None or version.number != number:
             raise Conflict(f"{asset_id} got another version meanwhile; look at it, then register again")
-        return version, [f"{shard.path}: {shard.unmarked_why}" for shard in shards if not shard.prepared]
+        return version, [f"{shard.path}: {shard.unmarked_why}" for shard in shards if shard.unmarked_why]
 
     def _floor(self, asset_id: str, sources: list[Source], marking: Marking) -> Floor:
         """How many slots each shard needs: all of the version's count, because they leak together. Blocking."""
@@ -143,7 +146,7 @@ class Registrar:
         """One shard, durable: its source blob, and its segments if it can be marked. Blocking."""
         marking, floor = how.marking, how.floor
         digest, length = self._custody.blobs.put(_chunks(source.local))
-        media = media_of(source.local)
+        media = carrier_of(source.local)
         plain = Shard(
             path=source.path,
             digest=digest,
@@ -151,8 +154,9 @@ class Registrar:
             length=length,
             content_type=CONTENT_TYPES[media] if media else "application/octet-stream",
         )
-        if not marking.marked:
-            return replace(plain, unmarked_why="not marked, by request")
+        unmarked_why = "" if marking.marked else "not marked, by request"
+        if not marking.marked and media != "authored":  # whose markers nobody is served
+            return replace(plain, unmarked_why=unmarked_why)
         if media is None:
             kind = source.local.suffix or "this kind of file"
             return replace(plain, unmarked_why=f"cannot be fingerprinted: limen has no carrier for {kind}")
@@ -162,11 +166,13 @@ class Registrar:
             source=self._custody.blobs.path(digest),
             media=media,
             name=f"{asset_id}@{number}/{source.path}",
-            pairs=marking.pairs_percent / 100,
+            pairs=marking.pairs_percent / 100 if marking.marked else 0.0,
             withhold=marking.withhold_percent / 100,
             canaries=how.canaries_for(media),
             least=floor.least,
         )
+        if unmarked_why:
+            return replace(shard, unmarked_why=unmarked_why)
         return replace(shard, unmarked_why=f"{shard.unmarked_why}; {floor.why}") if shard.unmarked_why and floor.why else shard
 
     async def _commit_key(self, asset_id: str, number: int, prepared: list[Shard]) -> None:
@@ -190,9 +196,15 @@ def media_of(path: PurePath) -> Media | None:
     return MEDIA.get("".join(suffixes[-2:])) or MEDIA.get("".join(suffixes[-1:]))
 
 
+def carrier_of(local: Path) -> Media | None:
+    """What a source is, by its name and, for Markdown, by whether its author wrote alternatives into it."""
+    media = media_of(local)
+    return "authored" if media == "text" and local.suffix.lower() in AUTHORED_IN and has_markers(local) else media
+
+
 def parts_of(sources: list[Source]) -> list[Part]:
     """Those of the sources that could carry marks."""
-    return [Part(source.path, source.local, media) for source in sources if (media := media_of(source.local))]
+    return [Part(source.path, source.local, media) for source in sources if (media := carrier_of(source.local))]
 
 
 def sources_below(paths: list[Path]) -> list[Source]:

@@ -1,8 +1,11 @@
-"""A version of several shards is judged as one: their slots add up, and what was registered before is served as it was."""
+"""A version of several shards is judged as one; and no marker of a guideline is ever served."""
 
 import asyncio
 
+import pytest
+
 from inprocess import a_gateway
+from limen.core.errors import Invalid
 from limen.registration import Marking, sources_below
 from simulator import records
 
@@ -44,6 +47,35 @@ def test_small_shards_are_marked_if_they_have_enough_slots_together(tmp_path):
             later, _ = await gateway.registrar.register(ASSET, more, Marking(), by="test")
             assert all(shard.prepared for shard in later.shards if shard.path.endswith(".jsonl"))
             assert copies(gateway, many) == before
+        finally:
+            await gateway.close()
+
+    asyncio.run(play())
+
+
+def place(n):
+    either, other = f"Rule {n} in the wording of Ada.", f"The other wording of rule {n}."
+    return f"<!-- limen:either -->\n{either}\n<!-- limen:or -->\n{other}\n<!-- limen:end -->\n\n"
+
+
+@pytest.mark.parametrize("marking", [Marking(), Marking(marked=False), Marking(pairs_percent=0)])
+def test_no_marker_reaches_anybody_whether_a_guideline_has_slots_or_not(tmp_path, marking):
+    (tmp_path / "few.md").write_text("# Rules\n\n" + "".join(map(place, range(9))))
+    (tmp_path / "many.md").write_text("# Rules\n\n" + "".join(map(place, range(10, 160))))
+    (tmp_path / "wrong.md").write_text(f"# Rules\n\n{place(1)}<!-- limen:or -->\n")
+
+    async def play():
+        gateway = await a_gateway(tmp_path / "data")
+        try:
+            for name, marked in (("few.md", False), ("many.md", marking == Marking())):
+                version, told = await gateway.registrar.register(ASSET, sources_below([tmp_path / name]), marking, by="test")
+                assert bool(told) != marked
+                mine, theirs = (some[0] for some in copies(gateway, version))
+                assert b"<!--" not in mine + theirs
+                assert (mine != theirs) == marked
+            with pytest.raises(Invalid, match=r"wrong\.md, line 9: limen:or without a limen:either"):
+                await gateway.registrar.register(ASSET, sources_below([tmp_path / "wrong.md"]), marking, by="test")
+            assert gateway.custody.catalog.snapshot.version(ASSET).number == 2
         finally:
             await gateway.close()
 

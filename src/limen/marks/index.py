@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from limen.marks import normalise
+from limen.marks.guide import stretches_in
 from limen.marks.records import fields_of_all, keys_of
 from limen.marks.registry import COMMON
 from limen.marks.sample import sample_of
@@ -76,6 +77,7 @@ class _Look:
     stretch_record: NDArray[np.int64]
     refs: NDArray[np.int64]
     whole: NDArray[np.uint64] | None = None  # each record's digest, where a slot's side has several records
+    stretches: NDArray[np.void] | None = None  # words by which a guideline's wordings are known (`guide`), by hash
 
     @classmethod
     def at(cls, prepared: Prepared) -> _Look:
@@ -83,6 +85,8 @@ class _Look:
         names = ["key_high", "key_low", "key_record", "runs", "run_stretch", "own_runs", "stretch_record", "refs"]
         names += ["whole"] if prepared.group_at is not None else []
         columns = [np.load(prepared.path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names]
+        if prepared.manifest["media"] == "authored":
+            columns += [None, np.load(prepared.path / "stretches.npy", mmap_mode="r", allow_pickle=False)]
         return cls(prepared, Table(*columns[:3]), *columns[3:])
 
     def names_of(self, records: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -154,6 +158,8 @@ class Index:
         owner = np.repeat(np.array(rest, dtype=np.int64), [len(some) for some in stands])
         digests = as_digests(normalise.digests(text for some in stands for text in some))
         known[owner[self._look_up(digests, found)]] = True
+        texts = fields[: len(pieces.records) + len(pieces.lines)]
+        self._look_up(self._by_stretches([form for record in texts for form in record]), found)
         self._note_runs(_missed(pieces, fields, known), found)
 
     def _look_up(self, digests: NDArray[np.uint64], found: _Found) -> NDArray[np.bool_]:
@@ -179,6 +185,17 @@ class Index:
                 found.note(look, np.unique(record[(record >= 0) & (meaning != AMBIGUOUS)]))
             known |= meaning != ABSENT
         return known
+
+    def _by_stretches(self, forms: list[bytes]) -> NDArray[np.uint64]:
+        """Digests of the wordings of guidelines of which a stretch stands anywhere in these texts, over their ends too."""
+        looks = [(look, look.stretches) for look in self._looks if look.stretches is not None]
+        widths = sorted({width for _, stretches in looks for width in np.unique(stretches["words"]).tolist()})
+        held = stretches_in(forms, widths)
+        digests = [np.zeros((0, 2), dtype=np.uint64)]
+        for look, stretches in looks:
+            records = np.unique(stretches["record"][np.isin(stretches["hash"], held)])
+            digests.append(look.names_of(records[look.refs[records] >= 0]))
+        return np.concatenate(digests)
 
     def _note_runs(self, missed: list[bytes], found: _Found) -> None:
         """Note which registered runs of words are in the missed texts."""

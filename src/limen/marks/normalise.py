@@ -85,15 +85,15 @@ def digests(forms: Iterable[bytes]) -> bytes:
     return b"".join(out)
 
 
-def runs(forms: Sequence[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Hashes of all runs of RUN words of each text, and which text each is of. A run never spans two texts."""
+def runs(forms: Sequence[bytes], width: int = RUN) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Hashes of all runs of `width` words of each text, and which text each is of. A run never spans two texts."""
     hashes: list[NDArray[np.uint64]] = []
     owners: list[NDArray[np.int64]] = []
     some: list[bytes] = []
     size = first = 0
     for number, form in enumerate([*forms, None]):
         if form is None or (some and size + len(form) >= _RUNS_AT_ONCE):
-            got, of = _runs(some)
+            got, of = _runs(some, width)
             hashes.append(got)
             owners.append(of + first)
             some, size, first = [], 0, number
@@ -197,7 +197,7 @@ def _without_markup(raw: bytes) -> bytes:
     return text.encode()
 
 
-def _runs(forms: list[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def _runs(forms: list[bytes], width: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Polynomial hashes modulo 2^64 by prefix sums, finished by splitmix64: a few passes of numpy over the bytes."""
     joined = b" ".join(forms)
     text = np.frombuffer(joined, dtype=np.uint8)
@@ -210,16 +210,16 @@ def _runs(forms: list[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     np.not_equal(text, ord(" "), out=edge[1:-1])
     edges = np.flatnonzero(edge[1:] != edge[:-1])
     starts, ends = edges[::2], edges[1::2]
-    if len(starts) < RUN:
+    if len(starts) < width:
         return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
     before = np.searchsorted(starts, np.cumsum(np.fromiter(map(len, forms), dtype=np.int64, count=len(forms)) + 1))
     owner = np.repeat(np.arange(len(forms)), np.diff(before, prepend=0))
-    whole = owner[: 1 - RUN] == owner[RUN - 1 :]
-    begin, end = starts[: 1 - RUN][whole], ends[RUN - 1 :][whole]
+    whole = owner[: len(owner) - width + 1] == owner[width - 1 :]
+    begin, end = starts[: len(owner) - width + 1][whole], ends[width - 1 :][whole]
     mixed = (prefix[end] - prefix[begin]) * inverse[begin]
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
-    return mixed ^ (mixed >> np.uint64(31)), owner[: 1 - RUN][whole]
+    return mixed ^ (mixed >> np.uint64(31)), owner[: len(owner) - width + 1][whole]
 
 
 @cache

@@ -19,6 +19,7 @@ from limen.durable import sync
 from limen.marks.choose import Chosen, Pairs, Source, Withhold, choose, keyed_order
 from limen.marks.copy import Prepared
 from limen.marks.gold import Canaries
+from limen.marks.guide import prepare_guide
 from limen.marks.layout import lay
 from limen.marks.records import PLAIN, Media, read, scan
 from limen.marks.registry import COMMON, Registry
@@ -60,6 +61,9 @@ def prepare(
     """
     dealt = canaries if isinstance(canaries, Canaries) else Canaries(tuple(canaries))
     _check_canaries(media, dealt)
+    if media == "authored":
+        share = pairs if isinstance(pairs, float | int) else float(len(pairs))
+        return prepare_guide(source, key=key, registry=registry, out=out, pairs=share, scope=scope, least=least, settle=settle)
     with source.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
         if not size:

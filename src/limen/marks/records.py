@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Media = Literal["jsonl", "csv", "text", "jsonl.gz", "csv.gz", "text.gz", "parquet"]
+Media = Literal["jsonl", "csv", "text", "jsonl.gz", "csv.gz", "text.gz", "parquet", "authored"]
 PLAIN: Final[tuple[Media, ...]] = ("jsonl", "csv", "text")  # what is cut where it stands; the others are compressed (`segments`)
 _AT_ONCE: Final = 1 << 24
 _DEPTH: Final = 64
