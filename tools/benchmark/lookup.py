@@ -3,7 +3,7 @@
 First, megabytes of text a second of processor time on one core, to the comparable form and its 128-bit digest: for a list of
 strings and for a column of an Arrow table, beside the way limen-code/1 was first worked out (one text after the other's words
 cut and joined again, one digest at a time), in turns in one run, on the same texts. The digests are compared. Then the hashes of
-runs of seven words. Then rows: as many digests of leaked rows, half of them ours, are looked up among registered ones in a
+runs of three words. Then rows: as many digests of leaked rows, half of them ours, are looked up among registered ones in a
 memory-mapped table, beside asking for them in the order they come in; and a sample of JSONL is observed from its bytes on.
 """
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "unit" / "marks"))
 from orchid import Lab, jsonl, records, said  # noqa: E402  the tests' world is found from here
 
-from limen.marks import normalise  # noqa: E402
+from limen.marks import nearby, normalise  # noqa: E402
 from limen.marks.column import digests_of  # noqa: E402
 from limen.marks.index import Index  # noqa: E402
 from limen.marks.tables import ABSENT, Table  # noqa: E402
@@ -141,7 +141,7 @@ def forms(size: int) -> None:
             lambda t=texts: normalise.digests(normalise.normalise_all(t)),
             lambda c=column: digests_of(c),
             lambda t=texts: normalise.normalise_all(t),
-            lambda h=held: normalise.fingerprints(h),
+            lambda h=held: nearby.runs(h),
         )
         speed = [total / 1e6 / s for s in (first, listed, arrow, form, run)]
         line = [kind, f"{total / len(texts):,.0f}", *(f"{s:.0f}" for s in speed[:3]), f"{speed[1] / speed[0]:.1f}"]

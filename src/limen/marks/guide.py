@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from limen.core.errors import Invalid
-from limen.marks import normalise
+from limen.marks import nearby, normalise
 from limen.marks.authored import common_of, padded, places_of
 from limen.marks.choose import Source, choose, known
 from limen.marks.copy import Prepared
@@ -122,7 +122,7 @@ def stretches_in(forms: Sequence[bytes], widths: Sequence[int]) -> NDArray[np.ui
     """Hashes of all stretches of so many words, for each width, in normalised texts that follow one another. Sorted."""
     text = b" ".join(forms)
     pieces = [text[max(0, at - _OVERLAP) : at + _PIECE] for at in range(0, len(text), _PIECE)]
-    found = [normalise.runs(pieces, width)[0] for width in widths]
+    found = [nearby.runs(pieces, words=width).hashes for width in widths]
     return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.uint64)
 
 
@@ -157,7 +157,8 @@ def _telling(held: Guide, name: str) -> NDArray[np.void]:
     out = []
     for width in np.unique(words).tolist():
         mine = np.flatnonzero(words == width)
-        hashes, of = normalise.runs([forms[n] for n in mine], width)
+        runs = nearby.runs([forms[n] for n in mine], words=width)
+        hashes, of = runs.hashes, runs.owners
         times = [_times(copy, hashes, width) for copy in copies]
         side = mine[of] % 2
         here, there = np.where(side == 0, times[0], times[1]), np.where(side == 0, times[1], times[0])
@@ -185,7 +186,7 @@ def _served(held: Guide, side: int) -> str:
 
 def _times(copy: bytes, hashes: NDArray[np.uint64], width: int) -> NDArray[np.int64]:
     """How often each stretch stands in a copy."""
-    found, times = np.unique(normalise.runs([copy], width)[0], return_counts=True)
+    found, times = np.unique(nearby.runs([copy], words=width).hashes, return_counts=True)
     at = np.minimum(np.searchsorted(found, hashes), max(0, len(found) - 1))
     return np.where(found[at] == hashes, times[at], 0) if len(found) else np.zeros(len(hashes), dtype=np.int64)
 

@@ -1,7 +1,8 @@
 """From a leaked sample to symbols: whose records it holds, which slots they show, and what can't be said of them.
 
 Each record-like piece (`sample`, `pieces`) is normalised and looked up whole, then with its fields in order and field by
-field (128-bit digests); what is missed is looked up by runs of words. The index spans all prepared versions: a text that is
+field (128-bit digests); what is missed is looked up by runs of words
+(`nearby`). The index spans all prepared versions: a text that is
 one slot's side in one version and something else in another is *unclear* and never used.
 """
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from limen.marks import normalise
+from limen.marks import nearby, normalise
 from limen.marks.guide import stretches_in
 from limen.marks.records import fields_of_all, keys_of
 from limen.marks.registry import COMMON
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from limen.marks.sample import Progress, Sample
     from limen.marks.unpack import Unread
 
-LEAST_RUNS: Final = 2  # of a field's own runs; one could be a common phrase
-LEAST_SHARE: Final = 0.5
 OBSERVED: Final = np.dtype(
     [("key", "<i4"), ("number", "<i8"), ("tier", "u1"), ("level", "u1"), ("kind", "u1"), ("index", "<u4"), ("seen", "u1")]
 )
@@ -71,9 +70,7 @@ class _Look:
 
     prepared: Prepared
     table: Table
-    runs: NDArray[np.uint64]
-    run_stretch: NDArray[np.int64]
-    own_runs: NDArray[np.int64]
+    known: nearby.Known
     stretch_record: NDArray[np.int64]
     refs: NDArray[np.int64]
     whole: NDArray[np.uint64] | None = None  # each record's digest, where a slot's side has several records
@@ -87,7 +84,9 @@ class _Look:
         columns = [np.load(prepared.path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names]
         if prepared.manifest["media"] == "authored":
             columns += [None, np.load(prepared.path / "stretches.npy", mmap_mode="r", allow_pickle=False)]
-        return cls(prepared, Table(*columns[:3]), *columns[3:])
+        # Versions prepared before runs had three words say nothing of how many.
+        words = int(np.load(size)[0]) if (size := prepared.path / "run_words.npy").exists() else nearby.OLD_RUN
+        return cls(prepared, Table(*columns[:3]), nearby.Known(words, *columns[3:6]), *columns[6:])
 
     def names_of(self, records: NDArray[np.int64]) -> NDArray[np.uint64]:
         """The digests by which records of slots are known, whole."""
@@ -130,7 +129,7 @@ class Index:
         for pieces in reading.batches():
             self._observe(pieces, found)
         found.telling = not found.distinct
-        self._look_up(self._of_runs(found), found)
+        self._look_up(self._of_nearby(found), found)
         return Observed(
             keys=self.keys,
             slots=found.rows(),
@@ -160,7 +159,11 @@ class Index:
         known[owner[self._look_up(digests, found)]] = True
         texts = fields[: len(pieces.records) + len(pieces.lines)]
         self._look_up(self._by_stretches([form for record in texts for form in record]), found)
-        self._note_runs(_missed(pieces, fields, known), found)
+        apart, running = _missed(pieces, fields, known)
+        if apart:
+            self._note_nearby(apart, found, running=False)
+        if running:
+            self._note_nearby(running, found, running=True)
 
     def _look_up(self, digests: NDArray[np.uint64], found: _Found) -> NDArray[np.bool_]:
         """Which digests any version knows; what they mean is noted in `found`, one lineage at a time.
@@ -197,26 +200,35 @@ class Index:
             digests.append(look.names_of(records[look.refs[records] >= 0]))
         return np.concatenate(digests)
 
-    def _note_runs(self, missed: list[bytes], found: _Found) -> None:
-        """Note which registered runs of words are in the missed texts."""
-        if not missed or not any(len(look.runs) for look in self._looks):
-            return
-        held = np.unique(normalise.runs([piece for text in missed for piece in _overlapping(text)])[0])
-        for number, look in enumerate(self._looks):
-            if len(look.runs):
-                at = np.minimum(np.searchsorted(look.runs, held), len(look.runs) - 1)
-                hit = at[look.runs[at] == held]
-                if len(hit):
-                    found.runs.setdefault(number, np.zeros(len(look.runs), dtype=np.bool_))[hit] = True
+    def _note_nearby(self, texts: list[bytes], found: _Found, *, running: bool) -> None:
+        """Note which records are near texts that are not known whole."""
+        held: dict[int, nearby.Runs] = {}
+        for key in self.keys:
+            finds: dict[int, nearby.Finds] = {}
+            for number, look in enumerate(self._looks):
+                if look.prepared.manifest["key"] != key or not len(look.known.hashes):
+                    continue
+                words = look.known.words
+                if words not in held:
+                    held[words] = nearby.runs(texts, words=words)
+                finds[number] = nearby.recognise(held[words], look.known, running=running)
+            looks = [self._looks[number] for number in finds]
+            stand = [np.ones(len(some), dtype=np.bool_) for some in finds.values()]
+            if len(finds) > 1:
+                records = [look.stretch_record[some.stretch] for look, some in zip(looks, finds.values(), strict=True)]
+                meanings = [look.meaning(some) for look, some in zip(looks, records, strict=True)]
+                stand = nearby.clearest(list(finds.values()), meanings)
+            for (number, some), good in zip(finds.items(), stand, strict=True):
+                if good.any():
+                    stretches = len(self._looks[number].stretch_record)
+                    found.near.setdefault(number, np.zeros(stretches, dtype=np.bool_))[some.stretch[good]] = True
 
-    def _of_runs(self, found: _Found) -> NDArray[np.uint64]:
-        """Digests of the slot records of which one field's own runs of words were seen."""
+    def _of_nearby(self, found: _Found) -> NDArray[np.uint64]:
+        """Digests of the slot records that texts were near to; canaries are noted."""
         digests: list[NDArray[np.uint64]] = []
-        for number, seen in found.runs.items():
+        for number, some in found.near.items():
             look = self._looks[number]
-            hits = np.bincount(look.run_stretch[seen], minlength=len(look.own_runs))
-            stretches = (hits >= LEAST_RUNS) & (hits >= LEAST_SHARE * look.own_runs)
-            records = np.unique(look.stretch_record[stretches])
+            records = np.unique(look.stretch_record[some])
             refs = look.refs[records]
             digests.append(look.names_of(records[refs >= 0]))
             found.note(look, records[refs < COMMON])
@@ -232,7 +244,7 @@ class _Found:
     telling: bool = True  # whether what is noted now counts as distinct
     canaries: dict[str, set[int]] = field(default_factory=dict)
     unclear: set[tuple[int, ...]] = field(default_factory=set)  # digests
-    runs: dict[int, NDArray[np.bool_]] = field(default_factory=dict)  # by version: which of its runs were seen
+    near: dict[int, NDArray[np.bool_]] = field(default_factory=dict)  # by version: the stretches that texts were near to
     pieces: int = 0
 
     def note(self, look: _Look, records: NDArray[np.int64]) -> None:
@@ -279,15 +291,19 @@ def _each_once(found: dict[str, list[NDArray[np.int64]]]) -> dict[str, NDArray[n
     return {path: np.unique(np.concatenate(some)) for path, some in found.items()}
 
 
-def _missed(pieces: Pieces, fields: list[list[bytes]], known: NDArray[np.bool_]) -> list[bytes]:
-    """What was not found whole: each record by itself, and the lines in one, because records run over lines."""
-    first = len(pieces.records)
-    lines = [fields[n][0] for n in range(first, first + len(pieces.lines)) if not known[n]]
-    # The rows of a text are its lines once more.
+def _missed(pieces: Pieces, fields: list[list[bytes]], known: NDArray[np.bool_]) -> tuple[list[bytes], list[bytes]]:
+    """What was not found whole: each record, line and paragraph by itself; and the lines in one, as records run over lines."""
+    first, last = len(pieces.records), len(pieces.records) + len(pieces.lines)
+    lines = [fields[n][0] for n in range(first, last) if not known[n]]
+    # A paragraph of one line is that line once more, as the rows of a text are.
+    paragraphs = [fields[last + n][0] for n, text in enumerate(pieces.paragraphs) if not known[last + n] and "\n" in text.strip()]
     records = [b" ".join(fields[n]) for n in range(first) if not known[n]] if not pieces.paragraphs else []
-    return [*records, b" ".join(lines)] if lines else records
+    apart = [part for text in (*records, *lines, *paragraphs) for part in _overlapping(text)]
+    return apart, _overlapping(b" ".join(lines)) if len(lines) > 1 else []
 
 
 def _overlapping(text: bytes) -> list[bytes]:
     """A long text in pieces, so that no run of words near a cut is lost."""
+    if len(text) <= _PIECE:
+        return [text]
     return [text[max(0, at - _OVERLAP) : at + _PIECE] for at in range(0, len(text), _PIECE)]

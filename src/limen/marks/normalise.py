@@ -7,9 +7,6 @@ limen-code/1, and stand in registries and indexes.
 
 Texts go together, parted by a control character, through tables and masks over all of their bytes: a microsecond of Python for
 each word would be most of the time. A text's form does not depend on its neighbours.
-
-`fingerprints` gives position-independent hashes of runs of `RUN` words, for records that come back cut, joined or
-partly rewritten (MinHash after Broder 1997).
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ import hashlib
 import html
 import re
 import unicodedata
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -32,13 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_TEXT: Final = 24  # bytes of normalised text below which a match says nothing
-RUN: Final = 7  # words in a run
-SKETCH: Final = 12  # runs kept of a record, at most
 _PERSON: Final = b"limen text v1"
 BETWEEN: Final = "\x1e"  # parts texts that are normalised together; a control character that no text keeps
 _AT_ONCE: Final = 1 << 18  # characters normalised together: what they become fits the processor's cache
-_RUNS_AT_ONCE: Final = 1 << 16
-_LONGEST: Final = (1 << 20) - 1  # bytes of a text whose runs are hashed; a longer one is known by these
 _REFERENCE: Final = re.compile(r"&(?:#[0-9A-Za-z]+|[A-Za-z][0-9A-Za-z]{0,63});?")
 _SHORT: Final = 32  # characters of a reference worth keeping
 _TAG: Final = re.compile(r"</?[a-z!][^<>\n\x1e]{0,300}>")
@@ -83,45 +76,6 @@ def digests(forms: Iterable[bytes]) -> bytes:
         state.update(form)
         out.append(state.digest())
     return b"".join(out)
-
-
-def runs(forms: Sequence[bytes], width: int = RUN) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Hashes of all runs of `width` words of each text, and which text each is of. A run never spans two texts."""
-    hashes: list[NDArray[np.uint64]] = []
-    owners: list[NDArray[np.int64]] = []
-    some: list[bytes] = []
-    size = first = 0
-    for number, form in enumerate([*forms, None]):
-        if form is None or (some and size + len(form) >= _RUNS_AT_ONCE):
-            got, of = _runs(some, width)
-            hashes.append(got)
-            owners.append(of + first)
-            some, size, first = [], 0, number
-        if form is not None:
-            some.append(form[:_LONGEST])
-            size += len(some[-1]) + 1
-    return np.concatenate(hashes), np.concatenate(owners)
-
-
-def fingerprints(forms: Sequence[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """At most SKETCH distinct runs of each text, the same ones whatever surrounds them; and which text each is of.
-
-    For each of SKETCH odd multipliers, the run whose product is least; a multiplier can be undone, so the run itself
-    is kept.
-    """
-    hashes, owners = runs(forms)
-    if not len(hashes):
-        return hashes, owners
-    starts = np.flatnonzero(np.concatenate([[True], owners[1:] != owners[:-1]]))
-    sketch = np.empty((len(starts), SKETCH), dtype=np.uint64)
-    for column in range(SKETCH):
-        factor = pow(0x9E37_79B9_7F4A_7C15, 2 * column + 1, 1 << 64)
-        least = np.minimum.reduceat(hashes * np.uint64(factor), starts)
-        sketch[:, column] = least * np.uint64(pow(factor, -1, 1 << 64))
-    sketch.sort(axis=1)
-    distinct = np.ones(sketch.shape, dtype=np.bool_)
-    distinct[:, 1:] = sketch[:, 1:] != sketch[:, :-1]
-    return sketch[distinct], np.repeat(owners[starts], distinct.sum(axis=1))
 
 
 def _forms(texts: Sequence[str]) -> list[bytes]:
@@ -195,39 +149,3 @@ def _without_markup(raw: bytes) -> bytes:
     if "](" in text:
         text = _LINK.sub(" ", text)
     return text.encode()
-
-
-def _runs(forms: list[bytes], width: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Polynomial hashes modulo 2^64 by prefix sums, finished by splitmix64: a few passes of numpy over the bytes."""
-    joined = b" ".join(forms)
-    text = np.frombuffer(joined, dtype=np.uint8)
-    if not len(text):
-        return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
-    power, inverse = _powers(1 << max(0, len(text) - 1).bit_length())
-    prefix = np.zeros(len(text) + 1, dtype=np.uint64)
-    np.cumsum((text.astype(np.uint64) + np.uint64(1)) * power[: len(text)], out=prefix[1:])
-    edge = np.zeros(len(text) + 2, dtype=np.bool_)
-    np.not_equal(text, ord(" "), out=edge[1:-1])
-    edges = np.flatnonzero(edge[1:] != edge[:-1])
-    starts, ends = edges[::2], edges[1::2]
-    if len(starts) < width:
-        return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
-    before = np.searchsorted(starts, np.cumsum(np.fromiter(map(len, forms), dtype=np.int64, count=len(forms)) + 1))
-    owner = np.repeat(np.arange(len(forms)), np.diff(before, prepend=0))
-    whole = owner[: len(owner) - width + 1] == owner[width - 1 :]
-    begin, end = starts[: len(owner) - width + 1][whole], ends[width - 1 :][whole]
-    mixed = (prefix[end] - prefix[begin]) * inverse[begin]
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
-    return mixed ^ (mixed >> np.uint64(31)), owner[: len(owner) - width + 1][whole]
-
-
-@cache
-def _powers(size: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """r^i and r^-i modulo 2^64, for i below `size`."""
-    base = 0xD6E8_FEB8_6659_FD93
-    ones = np.ones(max(size, 1), dtype=np.uint64)
-    power, inverse = ones.copy(), ones.copy()
-    power[1:] = base
-    inverse[1:] = pow(base, -1, 1 << 64)
-    return np.multiply.accumulate(power), np.multiply.accumulate(inverse)

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from limen.core.errors import Invalid
-from limen.marks import normalise
+from limen.marks import nearby, normalise
 from limen.marks.tables import as_digests
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class Reading:
     """What records say. `keys` are 128-bit digests by which a leak is recognised, `owner` says which record each is of.
 
     `whole` names the record: equal digests are equal records. `sound` records parsed as their kind and say enough to be
-    recognised. `name` is the digest of a JSON record's `id`, where it has one (`named`). `runs` are fingerprints, each of
-    one stretch: a field of record `stretch_owner[run_stretch]`.
+    recognised. `name` is the digest of a JSON record's `id`, where it has one (`named`). `runs` are hashes of runs
+    of words, each of one stretch: record `stretch_owner[run_stretch]`.
     """
 
     sound: NDArray[np.bool_]
@@ -134,14 +134,14 @@ def fields_of_all(texts: Sequence[list[str]]) -> list[list[bytes]]:
 
 
 def fingerprints_of(fields: list[list[bytes]]) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-    """Fingerprints of each field that has any, as runs; which stretch each is of; and which record each stretch is of.
+    """Runs of words of each record that has any; which stretch each is of; and which record each stretch is.
 
-    By field, because fields part ways: a leak of answers alone holds whole stretches, though half of each record.
+    A stretch is a record: no run spans two of its fields, because fields part ways.
     """
     owner = np.repeat(np.arange(len(fields)), [len(record) for record in fields])
-    runs, of = normalise.fingerprints([field for record in fields for field in record])
-    stretches, stretch = np.unique(of, return_inverse=True)
-    return runs, stretch.reshape(-1), owner[stretches]
+    hashes, of = nearby.sampled(nearby.runs([field for record in fields for field in record]), owner)
+    records, stretch = np.unique(of, return_inverse=True)
+    return hashes, stretch.reshape(-1), records
 
 
 def _read(raw: list[bytes], media: Media, found: Scan, *, first: int, scope: bytes) -> Reading:

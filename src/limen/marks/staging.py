@@ -17,7 +17,7 @@ import numpy as np
 
 from limen.durable import sync
 from limen.formats.merkle import leaf_hash, root_of
-from limen.marks import normalise
+from limen.marks import nearby, normalise
 from limen.marks.gold import GOLD
 from limen.marks.keys import CODE
 from limen.marks.records import fields_of_all, fingerprints_of, keys_of, leaves, parse_json
@@ -97,6 +97,7 @@ class Staged:
             "key_low": found.table.low,
             "key_record": found.table.value,
             "runs": found.runs,
+            "run_words": np.array([nearby.RUN]),
             "run_stretch": found.run_stretch,
             "own_runs": found.own_runs,
             "stretch_record": found.stretch_record,

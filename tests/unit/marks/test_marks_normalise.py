@@ -4,7 +4,6 @@ import random
 
 import numpy as np
 import pytest
-from orchid import said
 
 from limen.marks import normalise as n
 from limen.marks.tables import ABSENT, AMBIGUOUS, Table
@@ -56,31 +55,6 @@ def test_ascii_takes_the_same_way_as_all_text():
         text = "".join(chr(rng.randrange(128)) for _ in range(60))
         # A letter outside ASCII sends the text down the other path.
         assert n.normalise(text + " \u4e2d") == (n.normalise(text + " x")[:-1] + "\u4e2d")
-
-
-def test_fingerprints_do_not_depend_on_what_surrounds_a_text():
-    rng = random.Random(6)
-    texts = [said(rng, 40).encode() for _ in range(50)]
-    hashes, owner = n.fingerprints(texts)
-    for number in (0, 17, 49):
-        alone, _ = n.fingerprints([texts[number]])
-        assert set(alone.tolist()) == set(hashes[owner == number].tolist())
-        among, _ = n.runs([b"before " * 9 + texts[number] + b" after" * 9])
-        assert set(alone.tolist()) <= set(among.tolist())
-
-
-def test_a_run_never_spans_two_texts_and_short_texts_have_none():
-    assert len(n.runs([b"a b c", b"d e f", b"", b"g h i j"])[0]) == 0
-    one, owner = n.runs([b"", b"a b c d e f g", b"a b c d e f g h"])
-    assert owner.tolist() == [1, 2, 2]
-    assert one[0] == one[1] != one[2]
-
-
-def test_long_texts_are_cut_into_groups_without_losing_their_owner():
-    rng = random.Random(8)
-    texts = [said(rng, 60_000).encode() for _ in range(4)]
-    _, owner = n.runs(texts)
-    assert np.unique(owner).tolist() == [0, 1, 2, 3]
 
 
 def test_a_table_finds_what_was_put_in_and_marks_what_is_ambiguous():
