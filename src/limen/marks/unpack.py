@@ -18,12 +18,10 @@ from typing import IO, TYPE_CHECKING, BinaryIO, Final
 
 from limen.marks import archives
 from limen.marks.archives import Damaged, Source
-from limen.marks.pieces import HEAD, encoding_of, pieces_in
+from limen.marks.pieces import HEAD, Pieces, encoding_of, pieces_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from limen.marks.pieces import Pieces
 
 _NAMED: Final = 1000  # so many are told by name
 _LONGEST_NAME: Final = 400
@@ -150,7 +148,10 @@ class Unpacking:
                 inner = Source(self._metered(_told(kind, _INFLATE[kind](source.read))))
                 yield from self._any(_without_ending(name), inner, depth + 1)
             case "Parquet" | "Arrow" | "Arrow stream":
-                self.leave_out(name, "columns can't be read")
+                from limen.marks import tabular  # noqa: PLC0415  Arrow's readers, for those who have such a sample
+
+                for records in tabular.records_in(kind, self._whole(source), self._charge):
+                    yield Pieces(records, [], [])
             case _:
                 yield from self._text(source)
 
@@ -212,19 +213,23 @@ class Unpacking:
 
         def metered(size: int) -> bytes:
             got = read(size)
-            self.bytes_read += len(got)
-            if self.bytes_read > self.limits.total:
-                raise _Stop(self._beyond())
-            if packed:
-                self._room -= len(got)
-                if self._room < 0:
-                    raise _Stop(
-                        f"unpacks to more than {self.limits.ratio} times its size, as a bomb does: the rest was not read; if it"
-                        " is none, unpack it and trace that"
-                    )
+            self._charge(len(got), packed=packed)
             return got
 
         return metered
+
+    def _charge(self, size: int, *, packed: bool = True) -> None:
+        """Count bytes against the limits."""
+        self.bytes_read += size
+        if self.bytes_read > self.limits.total:
+            raise _Stop(self._beyond())
+        if packed:
+            self._room -= size
+            if self._room < 0:
+                raise _Stop(
+                    f"unpacks to more than {self.limits.ratio} times its size, as a bomb does: the rest was not read; if it"
+                    " is none, unpack it and trace that"
+                )
 
     def _beyond(self) -> str:
         return f"is beyond the limit of {self.limits.total} bytes a sample: raise it, or trace the rest by itself"

@@ -2,6 +2,7 @@ import bz2
 import gzip
 import hashlib
 import io
+import json
 import lzma
 import os
 import subprocess
@@ -9,6 +10,8 @@ import tarfile
 import zipfile
 
 import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
 import pytest
 from orchid import jsonl, records
 
@@ -41,6 +44,44 @@ def zstd(raw):
     return pa.compress(raw, "zstd", asbytes=True)
 
 
+def table_of(raw):
+    return pa.table({"rows": pa.array([json.loads(line) for line in raw.splitlines()])}).flatten()
+
+
+def parquet(raw, **options):
+    out = io.BytesIO()
+    pq.write_table(table_of(raw), out, **options)
+    return out.getvalue()
+
+
+def nested_parquet(raw):
+    """As chats are kept: lists of turns, each with a role and a text; and a column of bytes."""
+    rows = [json.loads(line) for line in raw.splitlines()]
+    turns = [[{"role": "user", "content": r["instruction"]}, {"role": "assistant", "content": r["answer"]}] for r in rows]
+    out = io.BytesIO()
+    columns = {
+        "picture": [b"\xff\x00"] * len(rows),
+        "raw": [r["id"].encode() for r in rows],
+        "messages": turns,
+        "n": range(len(rows)),
+    }
+    pq.write_table(pa.table(columns), out)
+    return out.getvalue()
+
+
+def arrow(raw, made=pa.ipc.new_file):
+    out = io.BytesIO()
+    with made(out, table_of(raw).schema) as writer:
+        writer.write_table(table_of(raw), max_chunksize=7)
+    return out.getvalue()
+
+
+def feather(raw):
+    out = io.BytesIO()
+    pa.feather.write_feather(table_of(raw), out, compression="zstd")
+    return out.getvalue()
+
+
 def halves(raw):
     lines = raw.splitlines(keepends=True)
     return {"a/first.jsonl": b"".join(lines[: len(lines) // 2]), "second.jsonl": b"".join(lines[len(lines) // 2 :])}
@@ -62,6 +103,13 @@ CONTAINERS = {
     "xz": lzma.compress,
     "zst": zstd,
     "gzip, two members and padding": lambda raw: b"".join(gzip.compress(half) for half in halves(raw).values()) + bytes(100),
+    "Parquet": parquet,
+    "Parquet, small groups, zstd": lambda raw: parquet(raw, row_group_size=7, compression="zstd"),
+    "Parquet, lists and bytes": nested_parquet,
+    "Parquet in tar.gz": lambda raw: tar({"data/train-00000.parquet": parquet(raw)}, "w:gz"),
+    "Arrow file": arrow,
+    "Arrow stream": lambda raw: arrow(raw, pa.ipc.new_stream),
+    "Feather": feather,
     "zip in tar.gz in zip": lambda raw: zipped({"in.tgz": tar({"in.zip": zipped(halves(raw))}, "w:gz")}),
 }
 
@@ -244,6 +292,8 @@ REFUSED = {
     "gzip cut short": (gzip.compress(RAW + os.urandom(1 << 16).hex().encode())[:-20000], "cut short", 10),
     "tar cut short": (tar({"a": RAW, "b": bytes(5000)})[: 512 + len(RAW) + 512 + 1000], "cut short", 10),
     "a member cut short": (zipped({"a.gz": gzip.compress(RAW)[:-12], "b": b"text"}), "cut short", 0),
+    "Parquet cut short": (parquet(RAW)[:-40] + b"PAR1", "as Parquet", 0),
+    "an Arrow file cut short": (arrow(RAW)[:300], "as Arrow", 0),
     "an executable": (b"\x7fELF\2\1\1\0" + bytes(100), "is no text", 0),
 }
 
@@ -259,6 +309,20 @@ def test_what_cannot_be_read_is_told_with_its_reason(lab, form):
     # The control: whole and plain, it is read.
     count, seen = shown(index, sample_of(RAW))
     assert (count, seen.unread) == (10, ())
+
+
+def test_one_long_text_said_a_million_times_by_a_dictionary_is_a_bomb_too(lab):
+    index = Index([lab.prepare(jsonl(records(60)))])
+    out = io.BytesIO()
+    said_often = pa.DictionaryArray.from_arrays(pa.array([0] * 200_000, pa.int32()), pa.array(["ours " * 2000]))
+    pq.write_table(pa.table({"text": said_often}), out)
+    [left] = index.observe_sample(sample_of(out.getvalue(), limits=Limits(least=1 << 22))).unread
+    assert "as a bomb does" in left.why
+    assert len(out.getvalue()) < 200_000
+    # The control: said a few times, all of it is read.
+    out = io.BytesIO()
+    pq.write_table(pa.table({"text": said_often.slice(0, 50)}), out)
+    assert not index.observe_sample(sample_of(out.getvalue(), limits=Limits(least=1 << 22))).unread
 
 
 def test_names_in_archives_are_labels_and_nothing_is_written(lab, tmp_path, monkeypatch):
