@@ -57,7 +57,7 @@ class Baits:
     """All canaries of some prepared versions. `faint` are those that can't be told from other records."""
 
     def __init__(self, versions: Sequence[Prepared]) -> None:
-        self._tables = [(_table(v), v.records) for v in versions]
+        self._tables = {str(v.path): (_table(v), v.records) for v in versions}
         self.all = _baits(versions)
         own = self._own()
         self._texts: dict[bytes, tuple[int, ...]] = _by_key((text, n) for n, some in enumerate(own) for text in some)
@@ -97,15 +97,19 @@ class Baits:
         return out
 
     def _own(self) -> list[list[bytes]]:
-        """Of each canary the texts that no record of any version has: they alone tell that it is this one."""
-        texts = sorted({text for bait in self.all for text in bait.fields if len(text) >= MIN_TEXT})
+        """Of each canary the texts that in some version it alone has: they tell that it is this one.
+
+        What other versions and data sets have is not asked: the text may be there because the canary went astray.
+        """
+        texts = {text: n for n, text in enumerate(sorted({text for bait in self.all for text in bait.fields}))}
         asked = as_digests(digests(texts))
-        shared = np.zeros(len(texts), dtype=np.bool_)
-        for table, records in self._tables:
-            value = table.find(asked)
-            shared |= (value != ABSENT) & (value < records)  # a record's, or (AMBIGUOUS) of two at least
-        own = {text for text, taken in zip(texts, shared.tolist(), strict=True) if not taken}
-        return [[text for text in bait.fields if text in own] for bait in self.all]
+        holds = {path: (table.find(asked), records) for path, (table, records) in self._tables.items()}
+
+        def is_own(bait: Bait, text: bytes) -> bool:
+            found = ((holds[path][0][texts[text]], holds[path][1] + number) for path, number in bait.places)
+            return len(text) >= MIN_TEXT and any(value == record for value, record in found)
+
+        return [[text for text in bait.fields if is_own(bait, text)] for bait in self.all]
 
     def _records(self, forms: list[bytes], owner: NDArray[np.int64], rows: set[int]) -> set[int]:
         """Which of the texts of these rows are a registered record's and no canary's."""
@@ -113,7 +117,7 @@ class Baits:
         some = [at for at in theirs if len(forms[at]) >= MIN_TEXT and forms[at] not in self._fields]
         asked = as_digests(digests(forms[at] for at in some))
         known = np.zeros(len(some), dtype=np.bool_)
-        for table, records in self._tables:
+        for table, records in self._tables.values():
             value = table.find(asked)
             known |= (value != ABSENT) & (value < records)
         return {at for at, is_known in zip(some, known.tolist(), strict=True) if is_known}

@@ -9,9 +9,8 @@ from itertools import compress, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from limen.core.errors import Invalid
-from limen.marks.records import parse_json
 from limen.response import rows as forms
-from limen.response.rows import Batch, Tally, row_of
+from limen.response.rows import Batch, Tally, row_of_json
 
 if TYPE_CHECKING:
     import gzip
@@ -116,9 +115,9 @@ def _said(line: bytes) -> str:
 def _line_row(line: bytes) -> Row:
     said = _said(line)
     if said[:1] in ("{", "["):
-        good, value = parse_json(said)
-        if good:
-            return row_of(value)
+        row = row_of_json(said)
+        if row is not None:
+            return row
     # A line may begin or end with an id: its words are looked at by themselves as well.
     return [("", said), *(("", word) for word in _TOKEN.findall(said) if word != said)] if said else []
 

@@ -19,7 +19,7 @@ from limen.marks.normalise import normalise
 from limen.response import served
 from limen.response.interval import CONFIDENCE, clopper_pearson
 from limen.response.returned import batches
-from limen.response.rows import opened, seen
+from limen.response.rows import opened, seen, telling_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +81,8 @@ def quality(
     for writer, objects in lying.items():
         for dropped in sorted(objects, key=lambda d: (d.stored_at, d.entry)) if only in {None, writer} else []:
             try:
-                _read(custody.blobs.path(dropped.digest), items, writer, scores[writer])
+                name = telling_name(items.baits, dropped.path)
+                _read(custody.blobs.path(dropped.digest), items, writer, scores[writer], name=name)
             except Invalid as e:
                 unread.append({"who": writer, "path": dropped.path, "why": e.why})
     people = [
@@ -180,12 +181,12 @@ def _handed(custody: Custody, items: _Items, scores: dict[str, Score]) -> list[s
     return reading.unknown
 
 
-def _read(local: Path, items: _Items, writer: str, score: Score) -> None:
+def _read(local: Path, items: _Items, writer: str, score: Score, *, name: str) -> None:
     """Note the answers in one object."""
     mine = items.owned.get(writer, set())
     for batch in batches(local):
         batch.why[:] = [""] * len(batch.rows)
-        for row, one in zip(batch.rows, seen(items.baits, batch), strict=True):
+        for row, one in zip(batch.rows, seen(items.baits, batch, name=name), strict=True):
             if one is None:
                 continue
             shown = [n for n in one.baits if n in items.expected]

@@ -18,7 +18,7 @@ import msgspec
 from limen.core.errors import Invalid
 from limen.core.events import canonical
 from limen.response.returned import batches
-from limen.response.rows import Tally, seen
+from limen.response.rows import Tally, seen, telling_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -113,32 +113,33 @@ def release(box: str, objects: Iterable[Returned], baits: Baits, *, to: Path) ->
     return found
 
 
-def shown(local: Path, baits: Baits) -> Tally:
+def shown(local: Path, baits: Baits, *, name: str = "") -> Tally:
     """An object's rows, and how many of them show a canary, by what. Invalid if it can't be read."""
     tally = Tally()
     for batch in batches(local, tally=tally):
-        batch.why[:] = [one.by if one else "" for one in seen(baits, batch)]
+        batch.why[:] = [one.by if one else "" for one in seen(baits, batch, name=name)]
     return tally
 
 
-def stripped(local: Path, out: Path, baits: Baits) -> Tally:
+def stripped(local: Path, out: Path, baits: Baits, *, name: str = "") -> Tally:
     """Write an object's rows that show no canary. How many it had, and how many were left out, by what. Invalid likewise."""
     tally = Tally()
     with out.open("wb") as stream:
         for batch in batches(local, stream, tally=tally):
-            batch.why[:] = [one.by if one else "" for one in seen(baits, batch)]
+            batch.why[:] = [one.by if one else "" for one in seen(baits, batch, name=name)]
     return tally
 
 
-def _strip(one: Returned, baits: Baits, to: Path, *, way: Callable[[Path, Path, Baits], Tally] = stripped) -> Object:
+def _strip(one: Returned, baits: Baits, to: Path, *, way: Callable[..., Tally] = stripped) -> Object:
     """One object's part of a release."""
-    shard = f"{one.writer}/{_path(one.path)}"
+    name = telling_name(baits, one.path)
+    shard = f"{one.writer}/{_path(one.path, told=bool(name))}"
     out = to / shard
     out.parent.mkdir(parents=True, exist_ok=True)
     whose = (one.writer, one.path, one.digest, one.length)
     try:
-        tally = way(one.local, out, baits)
-        again = shown(out, baits).stripped.total()
+        tally = way(one.local, out, baits, name=name)
+        again = shown(out, baits, name=name).stripped.total()
     except Invalid as e:
         out.unlink(missing_ok=True)
         return Object(*whose, why=e.why)
@@ -150,9 +151,9 @@ def _strip(one: Returned, baits: Baits, to: Path, *, way: Callable[[Path, Path, 
     return Object(*whose, shard, tally.rows, dict(tally.stripped), digest, out.stat().st_size)
 
 
-def _path(path: str) -> str:
-    """A writer's path if an asset can hold it, else one made of its digest."""
-    if _SOUND.match(path) and path != MANIFEST:
+def _path(path: str, *, told: bool) -> str:
+    """A writer's path if an asset can hold it and it tells of no canary, else one made of its digest."""
+    if _SOUND.match(path) and not told:
         return path
     ending = _ENDING.search(path)
     return hashlib.sha256(path.encode()).hexdigest()[:32] + (ending[0] if ending else "")

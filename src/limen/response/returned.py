@@ -23,7 +23,7 @@ from limen.core.errors import Invalid
 from limen.marks.records import parse_json
 from limen.response import rows as forms
 from limen.response.lines import Lines, csv_records, delimiter_of, plain
-from limen.response.rows import DEPTH, PLAIN_NAME, Batch, Tally, row_of
+from limen.response.rows import DEPTH, PLAIN_NAME, Batch, Tally, names_twice, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,6 +133,8 @@ class _Unit:
 
 def _value(raw: bytes, value: Any, out: Out | None, tally: Tally) -> Iterator[Batch]:
     """The outermost objects and texts of the lists in a JSON value; outside of lists, an object's members."""
+    if names_twice(raw.decode(), value):
+        raise Invalid("rows", "one JSON value in which an object has a name twice: readers differ in what that says")
     units: list[_Unit] = []
     root = [value]
     if isinstance(value, dict) and all(_is_of_a_record(key, item) for key, item in value.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 4096  # rows of a batch, at most
 DEPTH: Final = 64
+_MEMBER: Final = re.compile(r'"\s*:')
 _ESCAPED: Final = 4
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 PLAIN_NAME: Final = re.compile(r"[A-Za-z_]{0,15}\Z")  # a field's; others may be a record's id
@@ -45,9 +47,12 @@ class Batch:
     why: list[str]
 
 
-def seen(baits: Baits, batch: Batch) -> list[Seen | None]:
-    """Which canaries each row of a batch shows, by itself or together with the loose ones around it."""
-    found = baits.seen([opened(row) for row in batch.rows])
+def seen(baits: Baits, batch: Batch, *, name: str = "") -> list[Seen | None]:
+    """Which canaries each row of a batch shows, by itself or together with the loose ones around it.
+
+    `name` is what the rows' object is called, if that says something: one that holds one record may be named after it.
+    """
+    found = baits.seen([[*opened(row), *([("", name)] if name else [])] for row in batch.rows])
     if batch.loose:
         texts = list(batch.loose.values())
         for some in (texts, [unescaped(text) for text in texts]) if any("\\" in text for text in texts) else (texts,):
@@ -57,6 +62,37 @@ def seen(baits: Baits, batch: Batch) -> list[Seen | None]:
     return found
 
 
+def telling_name(baits: Baits, path: str) -> str:
+    """What a canary's id is looked for in, of an object's path: its last part without endings. Empty if there is none."""
+    name = path.rpartition("/")[2].partition(".")[0]
+    return name if any(baits.seen([[("", name)], [("", path)]])) else ""
+
+
+def row_of_json(text: str) -> Row | None:
+    """The row that a JSON text says, or None if it is none. Of a name given twice, both values: readers differ."""
+    good, value = parse_json(text)
+    if not good:
+        return None
+    return row_of(json.loads(text, object_pairs_hook=_one_each) if names_twice(text, value) else value)
+
+
+def names_twice(text: str, value: Any) -> bool:
+    """Whether an object in a JSON text gives a name twice; `value` is what it says to a reader who takes the last."""
+    if len(_MEMBER.findall(text)) <= _members(value):
+        return False
+    return _members(value) != _members(json.loads(text, object_pairs_hook=_one_each))
+
+
+def _one_each(pairs: list[tuple[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: item} for key, item in pairs]
+
+
+def _members(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_members, value.values()))
+    return sum(map(_members, value)) if isinstance(value, list) else 0
+
+
 def opened(row: Row) -> Row:
     """A row with what its texts hold once they are unpacked: JSON within a text, escapes as JSON and programs write them."""
     more: Row = []
@@ -64,9 +100,7 @@ def opened(row: Row) -> Row:
         if "\\" in text:
             more.append((name, unescaped(text)))
         if text.lstrip()[:1] in ("{", "["):
-            good, value = parse_json(text)
-            if good:
-                more += opened(row_of(value))
+            more += opened(row_of_json(text) or [])
     return [*row, *more] if more else row
 
 

@@ -54,8 +54,8 @@ def by_bytes(baits_rows):
     """The stripper that a hurried reader would write: it drops the lines that were served as they are."""
     served = {json.dumps(bare(item)).encode() for item in baits_rows}
 
-    def way(local, out, baits):
-        del baits
+    def way(local, out, baits, name=""):
+        del baits, name
         kept = [line for line in local.read_bytes().splitlines(keepends=True) if line.strip() not in served]
         out.write_bytes(b"".join(kept))
         return Tally(rows=len(kept))
@@ -140,6 +140,41 @@ def test_items_of_a_packed_version_are_stripped_too(tmp_path):
     assert len(baits.all) == 15
     assert packed.gold.items[0].expected() in {"yes", "no"}
     assert left_in(strip(tmp_path, lines(work()), baits)[0], ITEMS) == []
+
+
+def test_a_name_that_is_given_twice_hides_nothing(tmp_path, baits):
+    twice = f'{{"text": {json.dumps(ITEMS[0]["text"])}, "label": "yes", "text": "nothing to see"}}\n'.encode()
+    out, tally = strip(tmp_path, twice + lines(labelled(ROWS[:1])), baits)
+    assert out == lines(labelled(ROWS[:1]))
+    assert tally.stripped.total() == 1
+    (tmp_path / "in").write_bytes(b"[" + twice.strip() + b"]")
+    with pytest.raises(Invalid, match="a name twice"):
+        stripped(tmp_path / "in", tmp_path / "out", baits)
+    assert not strip(tmp_path, b'[{"a": "\\": \\": \\":"}]', baits)[1].stripped
+
+
+def test_an_object_that_is_named_after_an_item_holds_that_item(tmp_path, baits):
+    def one(path, row):
+        (tmp_path / "in").write_bytes(json.dumps(row).encode())
+        return rel._strip(Returned(WHO, path, "00", 1, tmp_path / "in"), baits, tmp_path)
+
+    item = one(f"done/{ITEMS[0]['id']}.json", {"label": "yes"})
+    assert (item.rows, item.stripped) == (1, {"id": 1})
+    assert ITEMS[0]["id"] not in item.shard
+    record = one(f"done/{ROWS[0]['id']}.json", {"label": "yes"})
+    assert (record.rows, record.stripped, record.shard) == (1, {}, f"{WHO}/done/{ROWS[0]['id']}.json")
+
+
+def test_a_canary_that_went_astray_into_another_data_set_is_still_known(tmp_path, baits):
+    """Somebody registered returned work as it came: its canaries are records there. They don't pass for records now."""
+    (tmp_path / "astray").mkdir()
+    spoiled = version(
+        tmp_path / "astray", labelled([*pool(90, seed=8), *ITEMS[:4]]), [{**ITEMS[9], "id": "stray-1"}], each=1, seed=2
+    )
+    (tmp_path / "first").mkdir()
+    both = Baits([version(tmp_path / "first", ROWS, ITEMS, each=5), spoiled])
+    without_ids = [{**row, "id": ""} for row in labelled(ITEMS)]
+    assert strip(tmp_path, lines(without_ids), both)[1].stripped.total() == 15
 
 
 def test_a_canary_without_id_or_text_of_its_own_is_said_to_be_faint(tmp_path):
