@@ -20,9 +20,9 @@ import numpy as np
 
 TESTS = Path(__file__).parent.parent.parent / "tests"
 sys.path[:0] = [str(TESTS), str(TESTS / "unit" / "marks")]
-from laundering.texts import speeches  # noqa: E402  the tests' texts are found from here
 from orchid import Lab  # noqa: E402
 
+from laundering.texts import speeches  # noqa: E402  the tests' texts are found from here
 from limen.marks.index import Index  # noqa: E402
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def main() -> None:
     texts = [str(row["text"]).split() for row in speeches()]
     rng.shuffle(texts)
     ours, others = texts[: len(texts) // 2], texts[len(texts) // 2 :]
-    print(f"{len(ours):,} passages registered, of {np.median([len(words) for words in ours]):.0f} words (median); {count:,} leaked")
+    words = np.median([len(words) for words in ours])
+    print(f"{len(ours):,} passages registered, of {words:.0f} words (median); {count:,} leaked")
     print("recognised, and beside it what was taken for another record, of 100 passages\n")
     print("| edit | " + " | ".join(FORMS) + " | not registered, " + " | not registered, ".join(FORMS) + " |")
     print("|---" * (2 * len(FORMS) + 1) + "|")
