@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path  # noqa: TC003  click reads it from the annotations of commands
+from pathlib import Path
 
 import click
 
 from limen.cli._acting import acting_options, who
 from limen.cli.link import call, data_option, json_option, print_json, say, table
-from limen.cli.trace import give, report_options
+from limen.cli.trace import give, report_options, tell_bundle
 from limen.core.errors import Invalid
 
 _COLUMNS = ["case", "began", "looks", "verdict", "slots", "copies", "opened", "unscored"]
@@ -41,6 +41,21 @@ def list_(data: Path, *, as_json: bool) -> None:
 def show(data: Path, name: str, look: int | None, form: str, out: Path | None, *, as_json: bool) -> None:
     """Show a case's report again, with the names that were opened since. Nothing is scored."""
     give(call(data, "case.show", {"case": name, "look": look}), "json" if as_json else form, out)
+
+
+@case.command()
+@click.argument("name")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The bundle to write.")
+@click.option("--look", type=click.IntRange(min=1), help="Only up to this sample; default: all so far.")
+@data_option
+@json_option
+def export(data: Path, name: str, output: Path, look: int | None, *, as_json: bool) -> None:
+    """Write a case as one file, with the program by which an arbiter who is given the mark keys recomputes every figure."""
+    found = call(data, "case.export", {"case": name, "look": look, "output": str(output.absolute())})
+    if as_json:
+        print_json("limen/case-export/v1", found)
+    else:
+        tell_bundle(found)
 
 
 @case.command()

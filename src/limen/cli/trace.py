@@ -10,7 +10,7 @@ import click
 
 from limen.cli._acting import acting_options, who
 from limen.cli.link import call, data_option, say
-from limen.core.errors import Invalid
+from limen.core.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,9 @@ def report_options(command: F) -> F:
 @click.option("--case", "case_", default="", help="Add the sample to this case: slots count once, alpha is the case's.")
 @click.option("--alpha", type=float, help="Bound on naming any innocent copy in the case.  [default: 1e-9, or the case's]")
 @report_options
+@click.option(
+    "--bundle", type=click.Path(path_type=Path, dir_okay=False), help="Also write the case as `limen case export` does."
+)
 @acting_options
 @data_option
 def trace(  # noqa: PLR0917  click passes options by name
@@ -40,20 +43,32 @@ def trace(  # noqa: PLR0917  click passes options by name
     alpha: float | None,
     form: str,
     out: Path | None,
+    bundle: Path | None,
     acting: str | None,
     id_token: Path | None,
     *,
     as_json: bool,
 ) -> None:
-    """Score a leaked sample (JSONL, CSV or text, also gzipped). Its digest is logged before it is scored."""
+    """Score a leaked sample: plain, a directory, an archive, or several. Its digest is logged before it is scored."""
+    if bundle is not None and bundle.exists():
+        raise Conflict(f"{bundle} exists; nothing was traced")
     args = {"paths": [str(path.resolve()) for path in paths], "case": case_, "alpha": alpha, **who(acting, id_token)}
     report = call(data, "trace", args, progress=lambda text: say(f"limen: {text}"))
     if report["again"]:
         say(f"limen: this sample is look {report['look']} of case {report['case']} already: nothing was scored again")
     give(report, "json" if as_json else form, out)
+    if bundle is not None:
+        asked = {"case": report["case"], "look": report["look"], "output": str(bundle.absolute())}
+        tell_bundle(call(data, "case.export", asked), say)
     if any(copy["person"] is None for copy in report["copies"]):
         copy = next(copy["copy"] for copy in report["copies"] if copy["person"] is None)
         say(f"limen: somebody else may open a name: limen case review {report['case']} --open {copy[:12]} --reason …")
+
+
+def tell_bundle(found: dict[str, Any], write: Callable[[str], None] = click.echo) -> None:
+    """Say what was exported, and how it is checked."""
+    write(f"{found['output']}: {found['length']} bytes, SHA-256 {found['digest']} (entry {found['entry']})")
+    say(f"limen: an arbiter checks it with: python3 -I -S arbiter.py {Path(found['output']).name} --log '{found['log']}' --key …")
 
 
 def give(report: dict[str, Any], form: str, out: Path | None) -> None:

@@ -70,6 +70,7 @@ KINDS: Final = frozenset(
         # examinations
         "trace.sample",  # a leaked sample's digest, before it is scored
         "trace.result",
+        "case.export",  # a case left as a bundle from which an arbiter recomputes it
         "case.review",  # a second human's decision on an implicated copy, before the name behind it is shown
         "drop.quality",  # returned work was scored against gold items, by whom
         "drop.release",  # returned work without canaries: counts and digests, durable before it can be read

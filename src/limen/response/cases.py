@@ -181,7 +181,7 @@ def _case(name: str, rows: Sequence[sqlite3.Row]) -> Case:
             case "trace.result":
                 sample = samples.pop(entered.fields["sample"])
                 looks.append(LookTaken(len(looks) + 1, sample, entered))
-            case _:
+            case "case.review":
                 reviews.append(entered)
     return Case(name, tuple(looks), tuple(samples.values()), tuple(reviews))
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from limen.core.errors import Invalid, NotFound
+from limen.core.errors import Conflict, Invalid, NotFound
+from limen.durable import write_atomically
 from limen.privacy import reviewed
 from limen.privacy.naming import Actor
-from limen.response import trace
+from limen.response import replay, trace
 from limen.verbs.acting import name_opener
+from limen.verify.published import Published
 
 if TYPE_CHECKING:
     from limen.response.cases import Case, LookTaken
@@ -67,6 +70,35 @@ async def case_review(gateway: Gateway, args: dict[str, Any], by: str) -> dict[s
     return await reviewed.review(gateway.custody, copy, outcome, reason=args.get("reason") or "", actor=actor)
 
 
+async def case_export(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
+    """Write a case as a bundle to `output`, once it is entered that it leaves."""
+    output = Path(args["output"])
+    if await asyncio.to_thread(output.exists):
+        raise Conflict(f"{output} exists; nothing was exported")
+    await gateway.custody.ledger.flush()
+    case, look, size, raw = await asyncio.to_thread(_bundle, gateway, args)
+    digest = hashlib.sha256(raw).hexdigest()
+    fields = {"case": case, "look": look, "digest": digest, "length": len(raw), "size": size}
+    filed = await gateway.filing.note("case.export", fields, by=by)
+    await asyncio.to_thread(_written, output, raw)
+    return {**fields, "entry": filed.entry, "output": str(output), "log": gateway.verifier.vkey}
+
+
+def _bundle(gateway: Gateway, args: dict[str, Any]) -> tuple[str, int, int, bytes]:
+    case = gateway.cases.case(args["case"])
+    look = _look(case, args.get("look"))
+    published = Published(gateway.published)
+    checkpoint = published.checkpoint(gateway.verifier)
+    vkey = gateway.verifier.vkey
+    raw = replay.bundle(gateway.custody, case, look.number, published=published, checkpoint=checkpoint, vkey=vkey)
+    return case.name, look.number, checkpoint.size, raw
+
+
+def _written(output: Path, raw: bytes) -> None:
+    write_atomically(output, raw)
+    output.chmod(0o600)
+
+
 def _implicated(gateway: Gateway, args: dict[str, Any]) -> reviewed.Implicated:
     """The copy that is meant: by its id or a beginning of it, or by its pseudonym; of the case's last look."""
     case = gateway.cases.case(args["case"])
@@ -111,4 +143,5 @@ VERBS: Final[dict[str, Verb]] = {
     "case.list": case_list,
     "case.show": case_show,
     "case.review": case_review,
+    "case.export": case_export,
 }

@@ -18,7 +18,7 @@ from tracing import ADA, BO, Q03, Q11, copy_id, copy_of, entries, leak, reads, t
 def halves(gateway, path, who=Q03):
     """Two samples of one copy, neither of which is enough."""
     lines = copy_of(gateway, who)
-    return leak(path / "a.jsonl", lines[:60], 60), leak(path / "b.jsonl", lines[60:220], 160)
+    return leak(path / "a.jsonl", lines[:24], 24), leak(path / "b.jsonl", lines[24:224], 200)
 
 
 # --- cases add up
@@ -31,9 +31,9 @@ def test_two_samples_that_say_little_name_the_copy_together(in_gateway, tmp_path
         first = await trace(gateway, one, case="night")
         alone = await trace(gateway, two)
         both = await trace(gateway, two, case="night")
-        assert (first["verdict"], first["look"], first["slots_matched"]) == ("abstain", 1, 60)
+        assert (first["verdict"], first["look"], first["slots_matched"]) == ("abstain", 1, 24)
         assert (both["verdict"], both["look"], both["looks"]) == ("named", 2, 2)
-        assert both["slots_matched"] == 60 + alone["slots_matched"]
+        assert both["slots_matched"] == 24 + alone["slots_matched"]
         assert [copy["copy"] for copy in both["copies"]] == [copy_id(gateway, Q03)]
         samples = entries(gateway, "trace.sample")
         assert [(e.get("case"), e["look"]) for e in samples] == [("night", 1), (None, 1), ("night", 2)]
@@ -72,7 +72,7 @@ def test_a_later_look_needs_no_old_sample(in_gateway, tmp_path):
 
 def test_what_a_document_holds_scores_like_the_sample_itself(in_gateway, tmp_path):
     async def body(gateway):
-        found = await trace(gateway, leak(tmp_path / "a.jsonl", copy_of(gateway, Q03), 150))
+        found = await trace(gateway, leak(tmp_path / "a.jsonl", copy_of(gateway, Q03), 200))
         raw = gateway.custody.blobs.path(found["document"]).read_bytes()
         document = looks.Document.read(raw)
         from limen.marks.trace import score  # noqa: PLC0415  only here
@@ -131,7 +131,7 @@ def test_a_first_sample_of_somebody_elses_text_does_not_fix_the_prior(in_gateway
         first = await trace(gateway, foreign, case="night")
         assert first["verdict"] == "none"
         assert words.sentence(first).startswith("NONE: not from our copies")
-        second = await trace(gateway, leak(tmp_path / "a.jsonl", copy_of(gateway, Q03), 150), case="night")
+        second = await trace(gateway, leak(tmp_path / "a.jsonl", copy_of(gateway, Q03), 200), case="night")
         assert (second["verdict"], second["prior_of_look"], second["served"]) == ("named", 2, 1)
 
     in_gateway(body)
@@ -155,7 +155,7 @@ def test_a_bad_name_or_bound_is_refused_before_anything_is_logged(in_gateway, tm
 
 
 async def implicated(gateway, tmp_path):
-    return await trace(gateway, leak(tmp_path / "a.jsonl", copy_of(gateway, Q03), 150), case="night")
+    return await trace(gateway, leak(tmp_path / "a.jsonl", copy_of(gateway, Q03), 200), case="night")
 
 
 async def review(gateway, by=BO, **args):
@@ -227,7 +227,7 @@ def test_one_account_is_two_people_where_tokens_show_it(in_gateway, tmp_path):
         for id_, role in (("lab/ada", "security"), ("lab/bo", "legal")):
             person = {"id": id_, "vendor": None, "issuer": gateway.issuer.url, "subject": id_[4:], "name": "N", "roles": [role]}
             await verb(gateway, "change", "test", kind="person.add", change=person)
-        sample = leak(tmp_path / "a.jsonl", copy_of(gateway, Q03), 150)
+        sample = leak(tmp_path / "a.jsonl", copy_of(gateway, Q03), 200)
         report = await trace(gateway, sample, case="night", id_token=gateway.issuer.mint("ada"))
         assert report["traced"]["shown"] == "token"
         copy = report["copies"][0]["copy"]
@@ -303,7 +303,7 @@ def test_cases_are_told_by_the_log_alone(in_gateway, tmp_path):
 
 def test_a_sample_that_was_never_scored_is_told(in_gateway, tmp_path, monkeypatch):
     async def body(gateway):
-        sample = leak(tmp_path / "a.jsonl", copy_of(gateway, Q03), 150)
+        sample = leak(tmp_path / "a.jsonl", copy_of(gateway, Q03), 200)
         with monkeypatch.context() as patch:
             patch.setattr(gateway.custody.shelf, "index", lambda _: (_ for _ in ()).throw(Conflict("the disk is gone")))
             with pytest.raises(Conflict):

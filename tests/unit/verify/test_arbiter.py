@@ -1,0 +1,228 @@
+"""A trace recomputed by somebody else's program: what it confirms, and that it names whatever was changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from inprocess import a_gateway
+from limen.marks import decoder as dec
+from limen.marks.classes import Classes
+from limen.marks.code import BIASES
+from limen.marks.keys import opened
+from limen.response.trace_words import short
+from limen.verify import arbiter, dealing, offline, scoring
+from tracing import Q03, Q11, copy_id, copy_of, leak, reads, trace, verb
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """Two looks at one leak that two copies fed, one of them most of it, exported; and the key, opened."""
+    folder = tmp_path_factory.mktemp("arbiter")
+
+    async def made():
+        gateway = await a_gateway(folder / "data")
+        try:
+            await reads(gateway, Q03)
+            await reads(gateway, Q11)
+            mine, theirs = copy_of(gateway, Q03), copy_of(gateway, Q11)
+            (folder / "mixed.jsonl").write_bytes(b"\n".join([*mine[:220], *theirs[230:290]]) + b"\n")
+            first = await trace(gateway, leak(folder / "a.jsonl", mine, 60), case="night", alpha=1e-6)
+            second = await trace(gateway, folder / "mixed.jsonl", case="night")
+            out = folder / "night.zip"
+            told = await verb(gateway, "case.export", case="night", output=str(out))
+            key = opened(gateway.custody.shelf.key("orchid-sft-v3"))
+            looks = [json.loads(gateway.custody.blobs.path(one["document"]).read_bytes()) for one in (first, second)]
+            again = folder / "again.zip"
+            before = await verb(gateway, "case.export", case="night", look=1, output=str(again))
+            copies = {copy_id(gateway, who) for who in (Q03, Q11)}
+            return SimpleNamespace(
+                raw=out.read_bytes(), told=told, key=key, looks=looks, first=before, copies=copies, folder=folder
+            )
+        finally:
+            await gateway.close()
+
+    return asyncio.run(made())
+
+
+def bent(case, path, change):
+    """The bundle with one part changed, and nothing else."""
+    files = offline.unzipped(case.raw)
+    [name] = [name for name in files if name.endswith(path)]
+    value = json.loads(files[name])
+    change(value)
+    files[name] = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return offline.zipped(files)
+
+
+def checked(case, raw=None, key=None):
+    return arbiter.check(case.raw if raw is None else raw, [key or case.key], case.told["log"])
+
+
+# --- it holds
+
+
+def test_every_figure_follows_from_the_bundle_and_the_opened_key(case):
+    found = checked(case)
+    assert found.wrong == []
+    assert set() < {copy["copy"] for copy in case.looks[1]["result"]["copies"]} <= case.copies
+    assert found.said[-1].startswith("look 2: named; ")
+    assert "tier and level of" in found.said[3]
+
+
+def test_the_programs_in_it_do_the_same_with_the_standard_library_alone(case, tmp_path):
+    for name, raw in offline.unzipped(case.raw).items():
+        (tmp_path / name.rpartition("/")[2]).write_bytes(raw)
+    (tmp_path / "night.zip").write_bytes(case.raw)
+    (tmp_path / "key.json").write_text(json.dumps(case.key))
+    words = [sys.executable, "-I", "-S", "arbiter.py", "night.zip", "--log", case.told["log"], "--key", "key.json"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("RECOMPUTED: every figure follows from the bundle and the keys\n")
+
+
+def test_the_same_case_under_the_same_checkpoint_gives_the_same_bytes_and_names_nobody(case):
+    text = case.raw.decode("utf-8", "replace")
+    assert "quillwork/q" not in text
+    assert case.key["subkeys"]["copy"] not in text
+    assert offline.zipped(offline.unzipped(case.raw)) == case.raw
+    assert case.first["look"] == 1
+
+
+# --- it names what was changed
+
+
+def result(document):
+    return document["result"]
+
+
+def unsee(document):
+    row = next(row for row in document["slots"] if row[3] == 0 and row[9] != 3)
+    row[9] = 3 - row[9]
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "named"),
+    [
+        ("looks/1.json", unsee, "agree of copies"),
+        ("looks/1.json", lambda d: d["slots"][0].__setitem__(6, d["slots"][0][6] + 1), "a slot shown is not in the manifest"),
+        (
+            "looks/1.json",
+            lambda d: d["slots"][0].__setitem__(4, (d["slots"][0][4] + 1) % 4),
+            "its level does not follow from its id",
+        ),
+        ("looks/1.json", lambda d: [row.__setitem__(3, 1) for row in d["copies"]], "look 2: q of copies"),
+        ("looks/1.json", lambda d: d["copies"].pop(), "compared is told as"),
+        ("looks/2.json", lambda d: result(d)["copies"].pop(), "look 2: copies is told as"),
+        ("looks/2.json", lambda d: result(d)["copies"][0].update(p=1e-30), "look 2: p of copies"),
+        ("looks/2.json", lambda d: result(d)["copies"][0].update(q=1.1 * result(d)["copies"][0]["q"]), "look 2: q of copies"),
+        ("looks/2.json", lambda d: result(d)["copies"][0].update(log10_e=99.0), "e-value (log 10) of copies"),
+        ("looks/1.json", lambda d: result(d).update(verdict="none"), "look 1: verdict is told as none"),
+        ("looks/2.json", lambda d: result(d).update(slots_needed=1), "slots_needed"),
+        ("looks/2.json", lambda d: result(d)["power"].update({"3": 0.5}), "power against 3"),
+        ("looks/2.json", lambda d: result(d)["second_best"].update(q=1e-3), "q of second_best"),
+        ("looks/2.json", lambda d: result(d).update(alpha=1e-2), "alpha 0.01 is not what entry"),
+    ],
+)
+def test_what_was_changed_in_a_look_is_named_and_so_is_the_look(case, path, change, named):
+    wrong = checked(case, bent(case, path, change)).wrong
+    assert any(named in line for line in wrong), wrong
+    assert any(f"{path} is not the document that entry" in line for line in wrong)
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "named"),
+    [
+        ("manifests/0.json", lambda m: m["hashes"].pop(), "a slot shown is not in the manifest"),
+        ("manifests/0.json", lambda m: m["hashes"].append("00" * 32), "a slot shown is not in the manifest"),
+        ("manifests/0.json", lambda m: m.update(root="00" * 32), "its root or key is not what entry"),
+        ("log/entries.json", lambda e: e[0].update(path=e[1]["path"]), "is not in the log that this checkpoint signs"),
+        (
+            "bundle.json",
+            lambda b: b["entries"].reverse(),
+            "its sample was not logged before its result, and after the look before",
+        ),
+    ],
+)
+def test_what_was_changed_around_the_looks_is_named(case, path, change, named):
+    wrong = checked(case, bent(case, path, change)).wrong
+    assert any(named in line for line in wrong), wrong
+
+
+def test_a_wrong_key_is_named_and_so_is_one_that_is_not_there(case):
+    other = {**case.key, "subkeys": {**case.key["subkeys"], "copy": "00" * 32}}
+    wrong = checked(case, key=other).wrong
+    assert "copy are not what entry" in wrong[0]
+    assert any("copies is told as" in line for line in wrong)
+    missing = arbiter.check(case.raw, [], case.told["log"])
+    assert "was not given: nothing is recomputed" in missing.wrong[0]
+
+
+def test_a_subkey_that_was_not_opened_leaves_the_figures_and_says_nothing_of_ids(case):
+    some = {**case.key, "subkeys": {"copy": case.key["subkeys"]["copy"]}}
+    assert checked(case, key=some).wrong == []
+    assert checked(case, bent(case, "looks/1.json", unsee), key=some).wrong
+
+
+def test_another_logs_key_and_a_file_that_is_no_bundle_are_refused(case, tmp_path, capsys):
+    (tmp_path / "b.zip").write_bytes(case.raw[:-1])
+    (tmp_path / "k.json").write_text(json.dumps(case.key))
+    words = [str(tmp_path / "b.zip"), "--log", case.told["log"], "--key", str(tmp_path / "k.json")]
+    assert arbiter.main(words) == arbiter.DIFFERS
+    (tmp_path / "b.zip").write_bytes(case.raw)
+    other = case.told["log"].replace("limen", "other").replace("localhost", "other")
+    name, _, rest = case.told["log"].partition("+")
+    words[2] = f"x{name}+{rest}" if other == case.told["log"] else other
+    assert arbiter.main(words) == arbiter.DIFFERS
+    assert capsys.readouterr().out.count("NOT AS SAID: ") == 2
+
+
+# --- the second implementation, part by part
+
+
+def test_aes_is_that_of_the_standard():
+    key, block = bytes(range(16)), bytes.fromhex("00112233445566778899aabbccddeeff")
+    assert dealing.aes(dealing._schedule(key), block).hex() == "69c4e0d86a7b0430d8cdb78070b4c55a"  # FIPS 197, C.1
+    draw = np.random.default_rng(1)
+    for _ in range(50):
+        key, block = draw.bytes(16), draw.bytes(16)
+        ecb = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
+        assert dealing.aes(dealing._schedule(key), block) == ecb.update(block)
+
+
+def two(draw, found):
+    """The same classes for both implementations."""
+    kinds = {(int(a), int(b), int(c)) for a, b, c in zip(*(draw.integers(0, n, 30) for n in (4, 4, found + 1)), strict=True)}
+    ordered = sorted(kinds)
+    count = draw.integers(1, 300, len(ordered))
+    level, symbol, held = np.array(ordered).T
+    ours = Classes(BIASES[level], symbol, held, np.zeros(len(ordered), dtype=np.int64), count)
+    classes = [(scoring.Class(float(BIASES[a]), b, c, "k"), int(n)) for (a, b, c), n in zip(ordered, count, strict=True)]
+    return ours, classes
+
+
+@pytest.mark.parametrize(("found", "threshold"), [(0, 22.0), (0, 60.0), (2, 30.0)])
+def test_both_implementations_weigh_any_leak_alike(found, threshold):
+    ours, theirs = two(np.random.default_rng(found + 1), found)
+    mine, others = dec.bank(ours, found=found, threshold=threshold), scoring.bank(theirs, found, threshold)
+    assert len(mine) == len(others)
+    for one, other in zip(mine, others, strict=True):
+        assert one.colluders == other.colluders
+        assert math.isclose(one.share, other.share, rel_tol=1e-9)
+        assert np.allclose(np.stack([one.one, one.zero], axis=1), np.array(other.weights), rtol=1e-6, atol=1e-9)
+        score = float(ours.count @ one.one) / 2
+        bound = math.log(dec.chernoff(one, ours, score))
+        assert math.isclose(bound, scoring.chernoff([(theirs, other.weights)], score), rel_tol=1e-6, abs_tol=1e-9)
+
+
+def test_a_report_shortens_copy_ids_as_the_arbiter_does(case):
+    copy = case.looks[1]["result"]["copies"][0]["copy"]
+    assert short(copy) == copy[:12]
