@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from limen.core import epochs
-from limen.core.errors import Invalid
+from limen.core.errors import Invalid, MarkKeyUnavailable
 from limen.formats.sshsig import PublicKey
 from limen.objectstore import Account
 from limen.watch.rules import TITLES, Rules
@@ -145,6 +145,21 @@ class Assurance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     look_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 0.5
 
 
+class Marks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where new mark keys rest, and how to reach those that don't lie in the data directory (docs/mark-keys.md).
+
+    `escrow` is the directory of second halves, which somebody else keeps. `module` and `token`: the library of a PKCS#11 token,
+    and the token's label; its PIN is in LIMEN_PKCS11_PIN, or alone in the file `pin_file` names, readable by its owner only.
+    """
+
+    keep: Literal["file", "split", "token"] = "file"
+    levels: Literal["nuida8", "nuida16"] = "nuida8"
+    escrow: str = ""
+    module: str = ""
+    token: str = ""
+    pin_file: str = ""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that can be set. `data` is the directory that the file lies in."""
 
@@ -156,6 +171,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     survey: Survey = Survey()
     watch: Watching = Watching()
     assurance: Assurance = Assurance()
+    marks: Marks = Marks()
     alert: tuple[Target, ...] = ()
     upstream: tuple[UpstreamTable, ...] = ()
     advisory_source: tuple[AdvisorySource, ...] = ()
@@ -202,6 +218,23 @@ def alert_secrets(targets: tuple[Target, ...]) -> dict[str, str]:
     return {name: secret for name, secret in found.items() if secret}
 
 
+def token_pin(config: Config) -> str:
+    """The PIN of the PKCS#11 token, from where `[marks]` says. MarkKeyUnavailable if it can't be had; never an argument."""
+    if pin := os.environ.get("LIMEN_PKCS11_PIN", ""):
+        return pin
+    if not config.marks.pin_file:
+        raise MarkKeyUnavailable("there is no PIN for the token", next_step="set LIMEN_PKCS11_PIN, or `pin_file` in [marks]")
+    path = config.data / config.marks.pin_file
+    try:
+        if path.stat().st_mode & 0o077:
+            raise MarkKeyUnavailable(
+                f"{path} can be read by others, so the PIN in it was not used", next_step=f"chmod 600 {path}"
+            )
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as e:
+        raise MarkKeyUnavailable(f"the PIN can't be read from {path}: {e}", next_step="see to the file, then start again") from e
+
+
 def load(data: Path) -> Config:
     """The configuration of a data directory; defaults if it has no `limen.toml`. Invalid names the key that is wrong."""
     config = _read(data / "limen.toml")
@@ -241,9 +274,20 @@ def _read(path: Path) -> Config:
     if unknown := sorted(set(config.watch.mute) - set(TITLES)):
         raise Invalid("limen.toml: watch.mute", f"{unknown[0]} is no rule; there are {', '.join(sorted(TITLES))}")
     _check_sources(config.advisory_source)
+    _check_marks(config.marks)
     if epochs.split(config.ledger.origin)[1]:
         raise Invalid("limen.toml: ledger.origin", "names an epoch; give the log's own name, DATA/epoch says the rest")
     return config
+
+
+def _check_marks(marks: Marks) -> None:
+    """What new keys need is said, before the first of them is made."""
+    if marks.keep == "split" and not marks.escrow:
+        raise Invalid("limen.toml: marks.escrow", "is empty; a split key's second half needs a place that somebody else keeps")
+    if bool(marks.module) != bool(marks.token):
+        raise Invalid("limen.toml: marks", "`module` and `token` name a PKCS#11 token together; one of them is missing")
+    if marks.keep == "token" and not marks.token:
+        raise Invalid("limen.toml: marks.token", 'is empty; `keep = "token"` takes `module` and `token`')
 
 
 def _check_sources(sources: tuple[AdvisorySource, ...]) -> None:

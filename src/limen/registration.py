@@ -19,6 +19,7 @@ from limen.catalog.changes import AssetVersion
 from limen.core.errors import Conflict, Invalid
 from limen.core.types import Shard
 from limen.custody import CONTENT_TYPES
+from limen.markkeys import MarkKeys
 from limen.marks.authored import has_markers
 from limen.marks.gold import Canaries, split
 from limen.marks.whole import Floor, Part
@@ -84,8 +85,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class _How:
-    """What is the same for all shards of a version."""
+    """What is the same for all shards of a version; `key` is the id of its mark key, `version` its name."""
 
+    key: str
+    version: str
     marking: Marking
     canaries: Canaries
     floor: Floor
@@ -102,6 +105,7 @@ class Registrar:
         self._custody = custody
         self._authority = authority
         self._lock = asyncio.Lock()
+        self.keys = MarkKeys(custody, authority, self._lock)
 
     async def register(self, asset_id: str, sources: list[Source], marking: Marking, *, by: str) -> tuple[Version, list[str]]:
         """Register the next version of an asset; returns it with a line about each shard that can't be marked.
@@ -117,32 +121,29 @@ class Registrar:
         if canaries.lines and not any(carrier_of(source.local) in CANARIES_IN for source in sources):
             raise Invalid("canaries", "only JSONL can carry them: elsewhere the gap would show")
         async with self._lock:
+            key = await self.keys.for_next_version(asset_id, by=by)
             number = len(custody.catalog.snapshot.versions(asset_id)) + 1
-            floor = await asyncio.to_thread(self._floor, asset_id, sources, marking)
-            how = _How(marking, canaries, floor)
-            shards = [await asyncio.to_thread(self._shard, asset_id, number, source, how) for source in sources]
+            floor = await asyncio.to_thread(self._floor, key, sources, marking)
+            how = _How(key, f"{asset_id}@{number}", marking, canaries, floor)
+            shards = [await asyncio.to_thread(self._shard, source, how) for source in sources]
             prepared = [shard for shard in shards if shard.prepared]
             if prepared:
-                await self._commit_key(asset_id, number, prepared)
-            change = AssetVersion(
-                asset=asset_id, number=number, shards=tuple(shards), mark_key=custody.shelf.key_id(asset_id) if prepared else None
-            )
+                await self._commit_key(key, asset_id, number, prepared)
+            change = AssetVersion(asset=asset_id, number=number, shards=tuple(shards), mark_key=key if prepared else None)
             await self._authority.change([change], by=by)
         version = custody.catalog.snapshot.version(asset_id)
         if version is None or version.number != number:
             raise Conflict(f"{asset_id} got another version meanwhile; look at it, then register again")
         return version, [f"{shard.path}: {shard.unmarked_why}" for shard in shards if shard.unmarked_why]
 
-    def _floor(self, asset_id: str, sources: list[Source], marking: Marking) -> Floor:
+    def _floor(self, key: str, sources: list[Source], marking: Marking) -> Floor:
         """How many slots each shard needs: all of the version's count, because they leak together. Blocking."""
         parts = parts_of(sources) if marking.marked else []
         if len(parts) < 2:  # noqa: PLR2004  one is judged while it is prepared
             return Floor()
-        return self._custody.shelf.floor(
-            asset_id, parts, pairs=marking.pairs_percent / 100, withhold=marking.withhold_percent / 100
-        )
+        return self._custody.shelf.floor(key, parts, pairs=marking.pairs_percent / 100, withhold=marking.withhold_percent / 100)
 
-    def _shard(self, asset_id: str, number: int, source: Source, how: _How) -> Shard:
+    def _shard(self, source: Source, how: _How) -> Shard:
         """One shard, durable: its source blob, and its segments if it can be marked. Blocking."""
         marking, floor = how.marking, how.floor
         digest, length = self._custody.blobs.put(_chunks(source.local))
@@ -161,11 +162,11 @@ class Registrar:
             kind = source.local.suffix or "this kind of file"
             return replace(plain, unmarked_why=f"cannot be fingerprinted: limen has no carrier for {kind}")
         shard = self._custody.shelf.prepare(
-            asset_id,
+            how.key,
             plain,
             source=self._custody.blobs.path(digest),
             media=media,
-            name=f"{asset_id}@{number}/{source.path}",
+            name=f"{how.version}/{source.path}",
             pairs=marking.pairs_percent / 100 if marking.marked else 0.0,
             withhold=marking.withhold_percent / 100,
             canaries=how.canaries_for(media),
@@ -175,13 +176,13 @@ class Registrar:
             return replace(shard, unmarked_why=unmarked_why)
         return replace(shard, unmarked_why=f"{shard.unmarked_why}; {floor.why}") if shard.unmarked_why and floor.why else shard
 
-    async def _commit_key(self, asset_id: str, number: int, prepared: list[Shard]) -> None:
+    async def _commit_key(self, key: str, asset_id: str, number: int, prepared: list[Shard]) -> None:
         """Log the key's commitment and each manifest's root before the first serve."""
         custody = self._custody
         fields: dict[str, Any] = {
             "asset": asset_id,
             "version": number,
-            **custody.shelf.commitment(asset_id),
+            **custody.shelf.commitment(key),
             "manifests": {shard.path: custody.shelf.manifest_root(shard) for shard in prepared},
         }
         gold = {shard.path: root for shard in prepared if (root := custody.shelf.prepared(shard).gold_root)}

@@ -41,7 +41,7 @@ from limen.attributing import WhoIsWho
 from limen.authority import Authority
 from limen.catalog.catalog import Catalog
 from limen.clock import Clock
-from limen.config import REGION, Config, alert_secrets, storage_account, upstream_account
+from limen.config import REGION, Config, alert_secrets, storage_account, token_pin, upstream_account
 from limen.control import ControlSocket
 from limen.core.errors import Invalid, LimenError
 from limen.custody import GATEWAY, Custody, Quorum
@@ -63,7 +63,9 @@ from limen.ledger.publication.bucket import Bucket
 from limen.ledger.publication.places import Directory
 from limen.ledger.scribe import Scribe
 from limen.listening import Unsignalled, beside, bound, log_without_values
+from limen.marks.keep import Keep
 from limen.marks.shelf import Shelf
+from limen.marks.token import Token
 from limen.objectstore import SCHEME
 from limen.observe.places import FOLDER
 from limen.observing import Observing
@@ -173,7 +175,7 @@ class Gateway:
             policies=Policies(),
             quota=Quota(),
             live=Live(),
-            shelf=Shelf(data / "prepared", data / "keys" / "marks"),
+            shelf=_shelf(config),
             blobs=blobs,
             drops=Drops(data),
             upstreams=upstreams(config),
@@ -300,6 +302,14 @@ class Gateway:
         return {"issuers": issuers, "region": REGION, "sts": self.config.url}
 
 
+def _shelf(config: Config) -> Shelf:
+    """Prepared versions, and their keys where the configuration says."""
+    keys, marks = config.data / "keys" / "marks", config.marks
+    token = Token(marks.module, marks.token, lambda: token_pin(config)) if marks.token else None
+    escrow = config.data / marks.escrow if marks.escrow else None
+    return Shelf(config.data / "prepared", keys, keep=Keep(keys, escrow, token, marks.keep, marks.levels))
+
+
 async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = None) -> None:
     """Serve one data directory until SIGTERM or SIGINT. Refuses to start in production over unexpected start-up code."""
     log_without_values()
@@ -307,6 +317,8 @@ async def serve(config: Config, *, ready: Callable[[Gateway], None] | None = Non
     log_listener = bound(config.ledger.listen) if config.ledger.listen else None
     check_all(config.alert, alert_secrets(config.alert))
     gateway = await Gateway.open(config)
+    for key_id, why in (await asyncio.to_thread(gateway.custody.shelf.load_kept)).items():
+        log.error("a mark key can't be used, so nothing is served under it", key=key_id, why=str(why), next_step=why.next_step)
     host, port = config.address
     uvicorn_config = uvicorn.Config(
         gateway.app(),

@@ -8,7 +8,7 @@ version takes another, and only samples that were logged before it count under i
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from limen.catalog.change import Change
 from limen.catalog.grammar import check_digest, check_text
@@ -68,7 +68,7 @@ class KeyOpen(Change, frozen=True, kw_only=True):
     subkeys: dict[str, str]
     lost: tuple[int, ...] = ()
     acting: str = ""
-    shown: Literal["", "token", "root"] = ""
+    shown: str = ""  # "token" or "root"
 
     def public(self, pseudonym: Pseudonym) -> dict[str, Any]:
         """All of it."""

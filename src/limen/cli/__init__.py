@@ -28,7 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "person": ("limen.cli.privacy", "named humans: add, end, hold, erase; open a name"),
     "workload": ("limen.cli.catalog", "non-human identities, each with a sponsor"),
     "project": ("limen.cli.catalog", "sandboxes"),
-    "asset": ("limen.cli.adopt", "datasets, guidelines, drop boxes; register their versions, or adopt them where they rest"),
+    "asset": ("limen.cli.markkeys", "datasets, guidelines, drop boxes; register their versions, or adopt them where they rest"),
     "agreement": ("limen.cli.catalog", "what a vendor signed"),
     "grant": ("limen.cli.catalog", "who may do what to which asset, until when"),
     "tier": ("limen.cli.catalog", "sensitivity tiers and their floors"),

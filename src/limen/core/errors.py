@@ -15,6 +15,7 @@
     ├── Unsupported(what)         a real operation that limen does not offer
     ├── PreconditionFailed        an If-Match and the like did not hold
     ├── LedgerUnavailable         cannot log, so cannot serve
+    ├── MarkKeyUnavailable        cannot make the recipient's copy, so cannot serve
     └── TamperDetected            stored bytes are not what was signed
 
 `str(e)` is for the operator's log. Only `reason`, `field` and `why` may reach a caller.
@@ -135,6 +136,15 @@ class LedgerUnavailable(LimenError):
     def __init__(self, why: str, *, next_step: str = "") -> None:
         super().__init__(f"ledger unavailable: {why}" + (f"; {next_step}" if next_step else ""))
         self.reason = "the access log is unavailable, so nothing was served; try again shortly"
+        self.next_step = next_step
+
+
+class MarkKeyUnavailable(LimenError):
+    """A mark key can't be used: its token or other half is missing, or its record. Nothing is served or made in its place."""
+
+    def __init__(self, why: str, *, next_step: str = "") -> None:
+        super().__init__(why)
+        self.reason = "the key of this asset's copies is unavailable, so nothing was served; try again shortly"
         self.next_step = next_step
 
 

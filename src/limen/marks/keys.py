@@ -44,7 +44,7 @@ class Subkeys:
     @classmethod
     def derived(cls, mac: Callable[[bytes], bytes]) -> Subkeys:
         """From HMAC-SHA256 under the secret, wherever that is."""
-        return cls(*(mac(b"limen marks v1: " + use.encode()) for use in USES))
+        return cls(*map(mac, DERIVED_BY))
 
     def items(self) -> list[tuple[str, bytes]]:
         """Each use with its key."""
@@ -52,6 +52,7 @@ class Subkeys:
 
 
 USES: Final = tuple(each.name for each in fields(Subkeys))
+DERIVED_BY: Final = tuple(b"limen marks v1: " + use.encode() for use in USES)
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,7 @@ class _Looking:
         found = score(
             observed,
             population.copies,
-            keys={name: shelf.key(name) for name in names},
+            keys=shelf.keys_named(sorted(names)),
             served=population.served,
             alpha=self._alpha,
             earlier=[one.observed() for one in self._earlier],

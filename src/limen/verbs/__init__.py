@@ -22,6 +22,7 @@ from limen.verbs import (
     gate,
     gathered,
     ledger,
+    markkeys,
     matching,
     people,
     reports,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 VERBS: Final[dict[str, Verb]] = {
     **catalog.VERBS,
     **assets.VERBS,
+    **markkeys.VERBS,
     **people.VERBS,
     **cutting.VERBS,
     **drops.VERBS,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from limen.catalog.changes import from_clear
+from limen.catalog.changes import KeyOpen, KeyRetire, KeyRotate, from_clear
 from limen.catalog.imports import read_import
 from limen.catalog.personal import Erasure
 from limen.core.errors import Invalid
@@ -32,6 +32,8 @@ async def change(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, A
     """Make one change, given in its clear form. An erasure is none of them: see `person_erase`."""
     if args["kind"] == Erasure.kind:
         raise Invalid("kind", "a person is erased with `limen person erase`")
+    if args["kind"] in {KeyRotate.kind, KeyRetire.kind, KeyOpen.kind}:
+        raise Invalid("kind", "mark keys change with `limen asset key`: a key is made, or its subkeys handed out, with the entry")
     [receipt] = await gateway.authority.change([from_clear(args["kind"], args["change"])], by=by)
     return {"entry": receipt.index}
 

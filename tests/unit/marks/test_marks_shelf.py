@@ -22,7 +22,7 @@ def test_a_shard_is_prepared_under_its_asset_s_own_key(shelf, tmp_path):
     shard = prepare(shelf, tmp_path)
     assert (shard.prepared, shard.records, shard.unmarked_why) == ("orchid@1/train.jsonl", 400, "")
     assert shard.length == shelf.prepared(shard).length
-    assert shelf.key_id("orchid") == "orchid"
+    assert shelf.prepared(shard).manifest["key"] == "orchid"
     assert shelf.commitment("orchid")["commitment"] == shelf.key("orchid").commitment()
     assert shelf.manifest_root(shard) == shelf.prepared(shard).slots_root
 

@@ -114,6 +114,7 @@ TABLE: Final[dict[type[core.LimenError], Row]] = {
     MethodNotAllowed: Row("MethodNotAllowed", 405, "unsupported"),
     # whether we can
     core.UpstreamUnavailable: Row("ServiceUnavailable", 503, "upstream"),
+    core.MarkKeyUnavailable: Row("ServiceUnavailable", 503, "key"),
     core.LedgerUnavailable: Row("ServiceUnavailable", 503, "ledger"),
     core.TamperDetected: Row("InternalError", 500, "tamper"),
     core.Failed: Row("InternalError", 500, "internal"),

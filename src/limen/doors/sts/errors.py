@@ -68,6 +68,7 @@ TABLE: Final[dict[type[core.LimenError], Row]] = {
     # whether we can
     core.LedgerUnavailable: Row("ServiceUnavailable", 503, "Receiver"),
     core.UpstreamUnavailable: Row("ServiceUnavailable", 503, "Receiver"),  # no bytes go through here; the table is whole
+    core.MarkKeyUnavailable: Row("ServiceUnavailable", 503, "Receiver"),  # as above
     core.TamperDetected: Row("InternalFailure", 500, "Receiver"),
     core.Failed: Row("InternalFailure", 500, "Receiver"),
 }

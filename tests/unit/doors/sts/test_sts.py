@@ -433,7 +433,7 @@ def test_an_error_outside_the_table_is_an_internal_failure():
 
 def test_only_transient_faults_have_codes_that_sdks_try_again():
     again = {kind for kind, row in TABLE.items() if row.code == "IDPCommunicationError" or row.status == 503}
-    assert again == {core.IssuerUnavailable, core.LedgerUnavailable, core.UpstreamUnavailable}
+    assert again == {core.IssuerUnavailable, core.LedgerUnavailable, core.UpstreamUnavailable, core.MarkKeyUnavailable}
 
 
 def test_the_form_reads_plus_and_percent_alike():

@@ -1,0 +1,83 @@
+"""`limen asset key show|rotate|retire|open`, as an operator meets them: words, exit codes, and the arbiter's file."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+import pytest
+
+from limen import cli
+from simulator import catalog, records
+
+ASSET = "orchid-sft-v3"
+
+
+@pytest.fixture
+def limen(tmp_path, capsys, monkeypatch):
+    """Run a command on a data directory as some account; returns its exit code, what it answered and what it said."""
+    monkeypatch.setenv("LIMEN_DATA", str(tmp_path / "data"))
+
+    def run(*words, uid=1001):
+        monkeypatch.setattr("os.getuid", lambda: uid)
+        code = 0
+        try:
+            cli.main([str(word) for word in words])
+        except SystemExit as e:
+            code = e.code
+        return code, *capsys.readouterr()
+
+    document = tmp_path / "catalog.json"
+    document.write_text(json.dumps(catalog("https://id.example")))
+    (tmp_path / "sft.jsonl").write_bytes(records(400))
+    assert run("init", tmp_path / "data", "--dev")[0] == 0
+    assert run("import", document)[0] == 0
+    assert run("asset", "register", ASSET, tmp_path / "sft.jsonl")[0] == 0
+    return run
+
+
+def test_keys_are_shown_rotated_and_retired(limen):
+    assert f"{ASSET}  nuida8  file   1         good" in limen("asset", "key", "show", ASSET)[1]
+    assert f"the next version takes key {ASSET}~2 (entry " in limen("asset", "key", "rotate", ASSET, "--levels", "nuida16")[1]
+    assert f"{ASSET}: retired (entry " in limen("asset", "key", "retire", ASSET, "--key", ASSET, "--reason", "in a paste")[1]
+    answer = json.loads(limen("asset", "key", "show", ASSET, "--json")[1])
+    assert answer["schema"] == "limen/asset-keys/v1"
+    assert [(one["key"], one["levels"], one["retired"] is None) for one in answer["keys"]] == [
+        (ASSET, "nuida8", False),
+        (f"{ASSET}~2", "nuida16", True),
+    ]
+    code, _, said = limen("asset", "key", "retire", ASSET, "--key", ASSET, "--reason", "again")
+    assert (code, "is retired since entry" in said) == (2, True)
+
+
+def test_two_accounts_open_a_key_into_a_file_of_its_own(limen, tmp_path):
+    code, answered, said = limen("asset", "key", "open", ASSET, "--reason", "case 17", "--use", "copy")
+    assert code == 0
+    number = answered.split()[1].rstrip(":")
+    assert f"limen asset key open --approve {number} --to FILE" in said
+    assert "case 17" in limen("asset", "key", "open", "--show", number)[1]
+    file = tmp_path / "arbiter.json"
+    code, _, said = limen("asset", "key", "open", "--approve", number, "--to", file)
+    assert (code, "somebody else has to" in said, file.exists()) == (3, True, False)
+    file.write_text("mine")
+    code, _, said = limen("asset", "key", "open", "--approve", number, "--to", file, uid=1002)
+    assert (code, "nothing was opened" in said, file.read_text()) == (2, True, "mine")
+    file.unlink()
+    code, answered, _ = limen("asset", "key", "open", "--approve", number, "--to", file, uid=1002)
+    assert (code, f"subkeys copy are in {file}" in answered) == (0, True)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    opened = json.loads(file.read_text())
+    assert (opened["schema"], opened["id"], list(opened["subkeys"])) == ("limen/mark-key/v1", ASSET, ["copy"])
+    assert "opened by entry" in limen("asset", "key", "show", ASSET)[1]
+
+
+def test_what_can_t_be_done_says_why(limen):
+    for words, code, why in (
+        (("open",), 2, "takes an ASSET"),
+        (("open", ASSET), 2, "say for which case"),
+        (("open", "--approve", "1"), 2, "name a new file"),
+        (("open", "--approve", "1", "--to", "/nowhere/file"), 2, "nothing was opened"),
+        (("rotate", "nobodys"), 4, "not found: asset nobodys"),
+    ):
+        got, _, said = limen("asset", "key", *words)
+        assert (got, why in said) == (code, True), words
