@@ -44,6 +44,7 @@ MEDIA: Final[dict[str, Media]] = {
     ".ndjson.gz": "jsonl.gz",
     ".csv.gz": "csv.gz",
     ".txt.gz": "text.gz",
+    ".parquet": "parquet",
 }
 CANARIES_IN: Final = ("jsonl", "jsonl.gz")
 AUTHORED_IN: Final = (".md", ".markdown")

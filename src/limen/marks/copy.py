@@ -27,6 +27,7 @@ from limen.core.errors import Invalid, NotFound, TamperDetected
 from limen.marks.code import codeword
 from limen.marks.gold import GOLD, Gold
 from limen.marks.records import scan
+from limen.marks.tail import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,6 +137,12 @@ class Prepared:
             seen[copy.records(0, copy.length)] = True
         return np.flatnonzero(~seen[: self.records])
 
+    @cached_property
+    def tail(self) -> Tail | None:
+        """What the end of each copy is made from, if it depends on all of the copy's choices."""
+        at = self.manifest.get("tail_at")
+        return None if at is None else Tail.open(self.path, at=int(at), length=self.length - int(at))
+
     def records_in(self, entries: NDArray[np.int64]) -> NDArray[np.int64]:
         """The records that these entries hold: their own numbers, or those of the groups that they number."""
         if self.group_at is None or self.grouped is None:
@@ -190,13 +197,22 @@ class MarkedCopy(Copy):
     def crc64nvme(self) -> str:
         """The whole copy's CRC-64/NVME: the base stream's, changed by each region whose variant 1 was chosen."""
         change = np.bitwise_xor.reduce(self.prepared.regions["change"][self.bits], initial=np.uint64(0))
-        return _base64(int(self.prepared.manifest["crc64nvme"]) ^ int(change))
+        crc = int(self.prepared.manifest["crc64nvme"]) ^ int(change)
+        if self._tail:  # nothing stands behind it
+            crc ^= checksums.crc64nvme(self._tail) ^ checksums.crc64nvme(self.prepared.base[-len(self._tail) :])
+        return _base64(crc)
 
     def read(self, start: int, end: int, chunk: int = CHUNK) -> Iterator[memoryview]:
         """Bytes [start, end) in pieces of at most `chunk` bytes."""
+        end = min(end, self.length)
+        body = self.length if self.prepared.tail is None else self.prepared.tail.at
+        yield from self._body(start, min(end, body), chunk)
+        for at in range(max(start, body), end, chunk):
+            yield memoryview(self._tail)[at - body : min(at + chunk, end) - body]
+
+    def _body(self, start: int, end: int, chunk: int) -> Iterator[memoryview]:
         prepared, mask = self.prepared, self._mask
         zero, one = prepared._arrow  # noqa: SLF001  the copy is the prepared version's other half
-        end = min(end, self.length)
         while start < end:
             stop = min(start + chunk, end)
             first = int(np.searchsorted(prepared.segments, start, side="right")) - 1
@@ -245,6 +261,10 @@ class MarkedCopy(Copy):
         marked = region >= 0
         chosen[marked] = self.bits[region[marked]]
         return chosen
+
+    @cached_property
+    def _tail(self) -> bytes:
+        return b"" if self.prepared.tail is None else self.prepared.tail.of(self.bits)
 
     @cached_property
     def _mask(self) -> pa.Array:

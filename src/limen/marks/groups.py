@@ -58,11 +58,13 @@ def choose_groups(
     windows: NDArray[np.int64],
     pairs: float,
     least: int,
+    side: int = SIDE,
 ) -> list[Group]:
     """Choose the version's slots, by place in the source, and register them, and every other record as common.
 
-    `sizes`: bytes of each record; a new slot stays within one of `windows`, a number for each record, ascending. Fewer than
-    `least` slots, and none from earlier versions, means none at all, as in `choose.choose`.
+    `sizes`: bytes of each record; a new slot stays within one of `windows`, a number for each record, ascending. `side`: about
+    how many bytes a new slot's side has. Fewer than `least` slots, and none from earlier versions, means none at all, as in
+    `choose.choose`.
     """
     refs = known(told, registry)
     standing, lost = _standing(told, registry, refs)
@@ -71,7 +73,8 @@ def choose_groups(
         refs[np.isin(refs >> 1, lost) & (refs >= 0)] = COMMON
     free = told.sound & (refs == ABSENT) & ~repeated(told.whole)
     taken = sum(len(group.zero) + len(group.one) for group in standing)
-    new = _new(key, told, free, sizes=sizes, windows=windows, want=int(pairs * np.count_nonzero(told.sound)) - taken)
+    want = int(pairs * np.count_nonzero(told.sound)) - taken
+    new = _new(key, told, free, sizes=sizes, windows=windows, want=want, side=side)
     if len(new) < least and not standing:
         new = []
     groups = sorted([*standing, *_register(key, told, registry, refs, new)], key=lambda group: group.first)
@@ -84,11 +87,11 @@ def choose_groups(
     return groups
 
 
-def records_a_side(sizes: NDArray[np.int64]) -> int:
+def records_a_side(sizes: NDArray[np.int64], *, side: int = SIDE) -> int:
     """How many of these records a new slot's side holds."""
     if not len(sizes):
         return 1
-    by_bytes = round(SIDE / max(1.0, float(sizes.mean())))
+    by_bytes = round(max(side, SIDE) / max(1.0, float(sizes.mean())))
     return max(1, min(by_bytes, len(sizes) // (2 * WISHED)))
 
 
@@ -126,12 +129,13 @@ def _new(
     sizes: NDArray[np.int64],
     windows: NDArray[np.int64],
     want: int,
+    side: int,
 ) -> list[tuple[list[int], list[int]]]:
     candidates = np.flatnonzero(free)
     ranks = keyed_order(key, told.whole[candidates])
     drawn = np.sort(np.argsort(ranks, kind="stable")[: max(0, want)])
     candidates, ranks = candidates[drawn], ranks[drawn]
-    each = records_a_side(sizes[candidates])
+    each = records_a_side(sizes[candidates], side=side)
     near = max(NEAR // (2 * each), 1) * 2 * each
     new: list[tuple[list[int], list[int]]] = []
     for window in np.unique(windows[candidates]).tolist():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from limen.core.errors import Invalid
 from limen.formats import gzipmembers
-from limen.marks.layout import NOBODY, Layout, Sink, Writer
+from limen.marks.layout import NOBODY, Writer
 from limen.marks.records import scan
 
 if TYPE_CHECKING:
@@ -79,16 +79,17 @@ class Groups:
         return len(self.bounds) - 2
 
 
-def lay_members(
-    source: Unpacked, slots: Sequence[Group], canaries: Sequence[tuple[int, bytes]], *, base: Sink, other: Sink
-) -> tuple[Layout, Groups]:
-    """Write both streams. `canaries`: (the record in whose place it goes, its line), by canary number."""
+def lay_members(source: Unpacked, slots: Sequence[Group], canaries: Sequence[tuple[int, bytes]], *, writer: Writer) -> Groups:
+    """Write both streams; the records of each entry's group.
+
+    `canaries`: (the record in whose place it goes, its line), by canary number.
+    """
     first = {group.first: number for number, group in enumerate(slots)}
     taken = {record for group in slots for record in (*group.zero, *group.one)}
     baits: dict[int, list[int]] = {}
     for number, (anchor, _) in enumerate(canaries):
         baits.setdefault(anchor, []).append(number)
-    out = _Packer(source, Writer(base, other))
+    out = _Packer(source, writer)
     out.share_bytes(bytes(source.raw[: source.scan.header]))
     for record in range(len(source.scan)):
         for number in baits.get(record, ()):
@@ -99,7 +100,7 @@ def lay_members(
         elif record not in taken:
             out.share(record)
     out.flush()
-    return out.writer.finish(), out.groups
+    return out.groups
 
 
 @dataclass(slots=True)

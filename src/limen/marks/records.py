@@ -144,37 +144,37 @@ def fingerprints_of(fields: list[list[bytes]]) -> tuple[NDArray[np.uint64], NDAr
     return hashes, stretch.reshape(-1), records
 
 
-def _read(raw: list[bytes], media: Media, found: Scan, *, first: int, scope: bytes) -> Reading:
-    texts: list[list[str]] = []
-    valid = np.zeros(len(raw), dtype=np.bool_)
-    named = np.zeros(len(raw), dtype=np.bool_)
-    names = bytearray(16 * len(raw))
-    for number, record in enumerate(raw):
-        good, said, name = _PARSERS[media](record, found)
-        valid[number] = good
-        texts.append(said)
-        if name is not None:
-            named[number] = True
-            names[16 * number : 16 * number + 16] = normalise.digest(scope + b"\0" + name)
+def reading_of(texts: Sequence[list[str]], names: Sequence[bytes | None], *, first: int, scope: bytes) -> Reading:
+    """What records say that are told already: each one's texts, and its `id`. All of them parsed as their kind."""
+    named = np.array([name is not None for name in names], dtype=np.bool_)
+    ids = b"".join(bytes(16) if name is None else normalise.digest(scope + b"\0" + name) for name in names)
     fields = fields_of_all(texts)
     wholes, stands = keys_of(fields)
     counts = [len(some) for some in stands]
     runs, stretch, within = fingerprints_of(fields)
-    # An unterminated last record stays common: whatever took its place would need a terminator that it doesn't have.
-    terminated = found.next[first : first + len(raw)] > found.end[first : first + len(raw)]
-    long_enough = np.array([len(whole) >= normalise.MIN_TEXT for whole in wholes], dtype=np.bool_)
+    valid = np.ones(len(texts), dtype=np.bool_)
     return Reading(
-        sound=valid & terminated & long_enough,
-        valid=valid & terminated,
+        sound=np.array([len(whole) >= normalise.MIN_TEXT for whole in wholes], dtype=np.bool_),
+        valid=valid,
         whole=as_digests(normalise.digests(wholes)),
-        name=as_digests(bytes(names)),
+        name=as_digests(ids),
         named=named,
         keys=normalise.digests(text for some in stands for text in some),
-        owner=np.repeat(np.arange(len(raw)) + first, counts),
+        owner=np.repeat(np.arange(len(texts)) + first, counts),
         runs=runs,
         run_stretch=stretch,
         stretch_owner=within + first,
     )
+
+
+def _read(raw: list[bytes], media: Media, found: Scan, *, first: int, scope: bytes) -> Reading:
+    parsed = [_PARSERS[media](record, found) for record in raw]
+    told = reading_of([said for _, said, _ in parsed], [name for _, _, name in parsed], first=first, scope=scope)
+    # An unterminated last record stays common: whatever took its place would need a terminator that it doesn't have.
+    terminated = found.next[first : first + len(raw)] > found.end[first : first + len(raw)]
+    told.valid = np.array([good for good, *_ in parsed], dtype=np.bool_) & terminated
+    told.sound &= told.valid
+    return told
 
 
 def _json_record(raw: bytes, _: Scan) -> tuple[bool, list[str], bytes | None]:

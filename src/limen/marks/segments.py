@@ -16,7 +16,8 @@ from limen.core.errors import Invalid
 from limen.marks import members
 from limen.marks.choose import keyed_order
 from limen.marks.copy import Prepared
-from limen.marks.groups import choose_groups, sides_of
+from limen.marks.groups import SIDE, choose_groups, sides_of
+from limen.marks.layout import Writer
 from limen.marks.records import read
 from limen.marks.registry import COMMON, Registry
 from limen.marks.staging import SLOT, Staged, Unmarked, look_up, told_of
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from limen.marks.gold import Canaries
     from limen.marks.groups import Group
     from limen.marks.keys import MarkKey
-    from limen.marks.layout import Layout, Sink
     from limen.marks.records import Media, Reading
 
 FORMAT: Final = "limen/prepared/v2"
@@ -43,11 +43,12 @@ class Carrier(Protocol):
     readings: list[Reading]
     sizes: NDArray[np.int64]  # of each record, in bytes
     windows: NDArray[np.int64]  # stretches of the source that a new slot stays within
+    side: int  # bytes of records that a new slot's side is to have
 
     def lay(
-        self, slots: Sequence[Group], canaries: Sequence[tuple[int, bytes]], *, base: Sink, other: Sink
-    ) -> tuple[Layout, members.Groups, dict[str, Any]]:
-        """Write both streams; what lies where, the records of each group, and what the manifest needs to know besides."""
+        self, slots: Sequence[Group], canaries: Sequence[tuple[int, bytes]], writer: Writer, path: Path
+    ) -> tuple[members.Groups, dict[str, Any]]:
+        """Write both streams, and parts of its own to `path`; the records of each group, and what the manifest needs to know."""
 
 
 @dataclass(slots=True)
@@ -84,15 +85,21 @@ def prepare_segments(
     canaries = dealt.lines
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = out.with_name(out.name + ".scratch")
+    carrier: Carrier | Unmarked
     try:
-        carrier = _Packed.read(source, media, scratch, scope=scope.encode())
+        if media == "parquet":
+            carrier = _rows(source, scope.encode())
+        else:
+            carrier = _Packed.read(source, media, scratch, scope=scope.encode())
     finally:
         scratch.unlink(missing_ok=True)
     if isinstance(carrier, Unmarked):
         return carrier
     told = _Told.of(carrier.readings)
     known = Registry.load(registry)
-    slots = choose_groups(key, told, known, sizes=carrier.sizes, windows=carrier.windows, pairs=float(pairs), least=least)
+    slots = choose_groups(
+        key, told, known, sizes=carrier.sizes, windows=carrier.windows, pairs=float(pairs), least=least, side=carrier.side
+    )
     why = "" if slots else _why(media, told, least)
     if why and not canaries:
         registry.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +108,9 @@ def prepare_segments(
     baits = _place(key, told, canaries)
     staged = Staged.at(out, settle)
     with staged.open("base") as base, staged.open("other") as other:
-        layout, groups, more = carrier.lay(slots, baits, base=base, other=other)
+        writer = Writer(base, other)
+        groups, more = carrier.lay(slots, baits, writer, staged.path)
+    layout = writer.finish()
     staged.save("group_at", np.array(groups.bounds, dtype=np.int64))
     staged.save("grouped", np.array(groups.records, dtype=np.int64))
     staged.save("whole", told.whole)
@@ -135,6 +144,7 @@ class _Packed:
     readings: list[Reading]
     sizes: NDArray[np.int64]
     windows: NDArray[np.int64]
+    side: int
 
     @classmethod
     def read(cls, source: Path, media: Media, scratch: Path, *, scope: bytes) -> _Packed | Unmarked:
@@ -146,12 +156,24 @@ class _Packed:
         if held.scan.why or not len(held.scan):
             return Unmarked(f"cannot be fingerprinted: {held.scan.why or 'it has no records'}", len(held.scan))
         readings = list(read(held.raw, inside, held.scan, scope=scope))
-        return cls(held, readings, members.sizes_of(held), np.zeros(len(held.scan), dtype=np.int64))
+        return cls(held, readings, members.sizes_of(held), np.zeros(len(held.scan), dtype=np.int64), SIDE)
 
     def lay(
-        self, slots: Sequence[Group], canaries: Sequence[tuple[int, bytes]], *, base: Sink, other: Sink
-    ) -> tuple[Layout, members.Groups, dict[str, Any]]:
-        return *members.lay_members(self.source, slots, canaries, base=base, other=other), {}
+        self, slots: Sequence[Group], canaries: Sequence[tuple[int, bytes]], writer: Writer, path: Path
+    ) -> tuple[members.Groups, dict[str, Any]]:
+        del path  # a gzip stream has no part besides
+        return members.lay_members(self.source, slots, canaries, writer=writer), {}
+
+
+def _rows(source: Path, scope: bytes) -> Carrier | Unmarked:
+    from limen.marks import columnar  # noqa: PLC0415  Parquet is a large library, and most shards are none
+
+    try:
+        rows = columnar.Rows.read(source, scope=scope)
+        columnar.way_of(rows.source)
+    except columnar.Unreadable as e:
+        return Unmarked(f"cannot be fingerprinted: it {e}", 0)
+    return rows if rows.readings else Unmarked("cannot be fingerprinted: it has no rows", 0)
 
 
 def _why(media: Media, told: _Told, least: int) -> str:

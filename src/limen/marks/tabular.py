@@ -35,7 +35,7 @@ def records_in(kind: str, stream: BinaryIO, charge: Callable[[int], None]) -> It
         for batch in _batches(kind, stream):
             for rows in _slices(batch):
                 charge(_size(rows))
-                yield _records(rows)
+                yield records_of(rows)
     except (pa.ArrowException, MemoryError, RecursionError) as e:
         raise Damaged(str(e).split("\n", 1)[0]) from e
 
@@ -100,7 +100,8 @@ def _size_of(column: pa.Array) -> int:
     return int(column.nbytes)
 
 
-def _records(batch: pa.RecordBatch) -> Records:
+def records_of(batch: pa.RecordBatch) -> Records:
+    """What each row of a batch says, in its record form: as a line of JSON of the same row does."""
     columns = [_fields(column) for column in batch.columns]
     return [[text for some in row for text in some] for row in zip(*columns, strict=True)] if columns else []
 
@@ -110,6 +111,8 @@ def _fields(column: pa.Array) -> Records:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if kind in _TEXT:
         return [[] if text is None else [text] for text in column.cast(pa.large_string()).to_pylist()]
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":  # Python's times have microseconds
+        column = pc.cast(column, pa.timestamp("us", kind.tz), safe=False)
     return [leaves(_plain(value)) for value in column.to_pylist()]
 
 
