@@ -1,6 +1,6 @@
 """The commands about adopted assets: `limen asset adopt`, `check` and `prepare`.
 
-What else `limen asset` can do is in `limen.cli.catalog`, which begins the group.
+What else `limen asset` can do is in `limen.cli.catalog`, which begins the group; planning is in `limen.cli.plan`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from limen.cli import PARTLY_DONE
-from limen.cli.catalog import asset
 from limen.cli.link import call, data_option, json_option, print_json, say
+from limen.cli.plan import asset
 from limen.core.errors import Invalid
 
 SHOWN = 10

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 BIASES: Final = NUIDA8.biases  # of a key that names no other table
 _VENDOR_CUT: Final = 21_845  # of 65,536: a third
+VENDOR_SHARE: Final = _VENDOR_CUT / 65_536
 PERSON: Final = 0
 VENDOR: Final = 1
 BLOCK: Final = 16

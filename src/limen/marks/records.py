@@ -28,6 +28,7 @@ Media = Literal["jsonl", "csv", "text", "jsonl.gz", "csv.gz", "text.gz", "parque
 PLAIN: Final[tuple[Media, ...]] = ("jsonl", "csv", "text")  # what is cut where it stands; the others are compressed (`segments`)
 _AT_ONCE: Final = 1 << 24
 _DEPTH: Final = 64
+LONGEST: Final = 1 << 26  # bytes of a line or record: one is read at once
 
 
 @dataclass(slots=True)
@@ -54,7 +55,10 @@ def scan(source: memoryview, media: Media) -> Scan:
         case "csv":
             return _csv(source)
         case "text":
-            return _paragraphs(source)
+            found = _paragraphs(source)
+            if int((found.end - found.start).max(initial=0)) > LONGEST:
+                found.why = f"a paragraph in it is longer than {LONGEST >> 20} MiB"
+            return found
     raise Invalid("media", f"{media!r} is none of jsonl, csv, text")
 
 
@@ -220,6 +224,17 @@ def _leaves(value: Any, out: list[str], depth: int) -> None:
         out.append(str(value))
 
 
+def longest_line(source: memoryview) -> int:
+    """Bytes of the longest line, looked for a few megabytes at a time."""
+    longest = before = 0
+    for at in range(0, len(source), _AT_ONCE):
+        found = np.flatnonzero(np.frombuffer(source[at : at + _AT_ONCE], dtype=np.uint8) == ord("\n")) + at
+        if len(found):
+            longest = max(longest, int(found[0]) - before, int(np.diff(found).max(initial=0)))
+            before = int(found[-1])
+    return max(longest, len(source) - before)
+
+
 def _newlines(source: memoryview) -> NDArray[np.int64]:
     whole = np.frombuffer(source, dtype=np.uint8)
     parts = [np.flatnonzero(whole[at : at + _AT_ONCE] == ord("\n")) + at for at in range(0, len(whole), _AT_ONCE)]
@@ -254,6 +269,9 @@ def _csv(source: memoryview) -> Scan:
     head = bytes(source[: int(lines.end[0])]).decode(errors="replace")
     delimiter = max(",;\t|", key=head.count)
     found = Scan(lines.start[1:], lines.end[1:], lines.next[1:], int(lines.next[0]), delimiter)
+    if int((found.end - found.start).max(initial=0)) > LONGEST:
+        found.why = f"a record in it is longer than {LONGEST >> 20} MiB"
+        return found
     try:
         found.fields = len(next(csv.reader([head], delimiter=delimiter, strict=True), []))
     except csv.Error:

@@ -104,6 +104,11 @@ def search(looks: Sequence[Look], log_prior: Floats, *, alpha: float, rounds: in
     return Search(threshold, tuple(found), best)
 
 
+def threshold_for(alpha: float, copies: int) -> float:
+    """Nats that a copy needs in the first test, if as many copies share the prior evenly."""
+    return _needed(FIRST, alpha) + math.log(max(1, copies))
+
+
 def _needed(share: float, alpha: float) -> float:
     """Nats that a copy of prior 1 would need in a test with this share of one tier's alpha."""
     return math.log(TIERS) - math.log(share) - math.log(alpha)

@@ -34,10 +34,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """How many slots a shard of this version needs: `least`. `why` says what its shards come to together, if too little."""
+    """How many slots a shard of this version needs: `least`. If its shards come to too few together, `slots`, `why` says so."""
 
     least: int = LEAST_SLOTS
     why: str = ""
+    slots: int = 0
 
 
 def leave(path: Path) -> None:
@@ -52,8 +53,6 @@ def floor_of(
 
     Slots that live on from an earlier version are enough: its people hold copies of them.
     """
-    if len(parts) < 2:  # noqa: PLR2004  one shard is judged while it is prepared
-        return Floor(least)
     memory = scratch / "slots"
     if registry.exists():
         shutil.copyfile(registry, memory)
@@ -82,4 +81,5 @@ def floor_of(
     finally:
         shutil.rmtree(scratch / "part", ignore_errors=True)
         memory.unlink(missing_ok=True)
-    return Floor(least, f"the version's {len(parts)} shards come to {len(held)} together")
+    why = f"the version's {len(parts)} shards come to {len(held)} together" if len(parts) > 1 else ""
+    return Floor(least, why, len(held))

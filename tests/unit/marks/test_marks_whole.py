@@ -33,7 +33,7 @@ def test_shards_that_have_enough_slots_together_are_marked_each(lab, guides, scr
 
 
 def test_shards_that_have_too_few_together_are_not_and_the_sum_is_told(lab, guides, scratch):
-    assert floor(lab, guides[:9], scratch) == Floor(150, "the version's 9 shards come to 144 together")
+    assert floor(lab, guides[:9], scratch) == Floor(150, "the version's 9 shards come to 144 together", 144)
     assert floor(lab, guides, scratch) == Floor(1)
 
 
