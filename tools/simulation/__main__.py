@@ -14,7 +14,7 @@ import validity
 def main() -> int:
     """Print what was asked for; exit code 1 if a bound is broken or a control doesn't fail."""
     parser = argparse.ArgumentParser(prog="tools/simulate marks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("all", "power", "lengths", "validity"), default="all")
+    parser.add_argument("what", nargs="?", choices=("all", "power", "lengths", "validity", "levels"), default="all")
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--sizes", action="store_true", help="also search for the smallest size of each; minutes")
     parser.add_argument("--cases", type=int, default=200, help="of 1e-6; the soak plays 10,000")
@@ -28,6 +28,8 @@ def main() -> int:
         power.tables(trials=trials, seed=given.seed, sizes=given.sizes)
     if given.what in {"all", "lengths"}:
         lengths.table()
+    if given.what == "levels":
+        power.by_table(trials=trials, seed=given.seed)
     if given.what in {"all", "validity"}:
         good = validity.report(cases=cases, people=given.people, seed=given.seed, quick=given.quick)
     print(f"\n{time.monotonic() - began:,.0f} s")

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from strategies import DROPPED
-from worst import LEVEL_SHARES
 
 from limen.marks.classes import Shown
-from limen.marks.code import BIASES
+from limen.marks.levels import NUIDA8, Levels
 from limen.marks.search import Look
 
 if TYPE_CHECKING:
@@ -36,11 +35,13 @@ class Case:
     level: NDArray[np.int64]
     symbol: NDArray[np.int64]
     held: NDArray[np.bool_]
+    table: Levels = NUIDA8
 
-    def look(self, innocents: int, rng: np.random.Generator, *, biases: NDArray[np.float64] = BIASES) -> Look:
-        """The case as the search sees it: the coalition's copies first. `biases`: what innocent bits are dealt with."""
-        shown = Shown(BIASES[self.level], self.symbol, np.zeros(len(self.level), dtype=np.int64))
-        return Look(shown, SampledBook(self, innocents, rng, biases))
+    def look(self, innocents: int, rng: np.random.Generator, *, biases: NDArray[np.float64] | None = None) -> Look:
+        """The case as the search sees it: the coalition's copies first. `biases`: what else innocent bits are dealt with."""
+        known = self.table.biases
+        shown = Shown(known[self.level], self.symbol, np.zeros(len(self.level), dtype=np.int64))
+        return Look(shown, SampledBook(self, innocents, rng, known if biases is None else biases))
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,26 @@ class SampledBook:
         return fine.reshape(-1), first, drawn
 
 
-def deal(attack: Attack, colluders: int, slots: int, rng: np.random.Generator, *, biases: NDArray[np.float64] = BIASES) -> Case:
+def deal(
+    attack: Attack,
+    colluders: int,
+    slots: int,
+    rng: np.random.Generator,
+    *,
+    table: Levels = NUIDA8,
+    biases: NDArray[np.float64] | None = None,
+) -> Case:
     """So many leaked slots of a tier (what is dropped doesn't count), from as many registered ones as that takes."""
+    chances = table.biases if biases is None else biases
     parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]] = []
     have = 0
     while have < slots:
         more = max(256, int((slots - have) * 1.3))
-        level = rng.choice(len(BIASES), more, p=LEVEL_SHARES)
-        bits = rng.random((colluders, more)) < biases[level]
+        level = rng.choice(len(table), more, p=table.shares)
+        bits = rng.random((colluders, more)) < chances[level]
         symbol = attack(bits, rng)
         kept = symbol != DROPPED
         parts.append((level[kept], symbol[kept], bits[:, kept].T))
         have += int(kept.sum())
     level, symbol, held = (np.concatenate(some)[:slots] for some in zip(*parts, strict=True))
-    return Case(level, symbol, held)
+    return Case(level, symbol, held, table)

@@ -10,6 +10,7 @@ from deal import deal
 from strategies import STRATEGIES, theta_attack
 from worst import choosing, selecting, slots_needed
 
+from limen.marks.levels import LEVELS, NUIDA8, Levels
 from limen.marks.search import FIRST, search
 
 if TYPE_CHECKING:
@@ -26,31 +27,46 @@ BARS = {1: 110, 2: 520, 3: 1150, 5: 2700, 8: 7500}
 FLIPPED_BARS = {1: 270, 2: 1000, 3: 2200, 5: 5000, 8: 9800}
 LEDGER_BARS = {1: 95, 2: 380, 3: 800, 5: 1900, 8: 4200}
 SUSPECTS = 50
+COMPARED = (2, 3, 5, 8)
+SHORT = 0.75
 THRESHOLD = math.log(2 / (FIRST * ALPHA)) + math.log(PEOPLE)
 
 
-def attacks(colluders: int) -> dict[str, Attack]:
+def attacks(colluders: int, table: Levels = NUIDA8) -> dict[str, Attack]:
     """Every strategy, and the worst two that were searched for."""
     out = dict(STRATEGIES)
     if colluders > 1:
-        out["worst choice of sides"] = theta_attack(choosing(colluders, THRESHOLD))
-        out["worst, dropping slots too"] = theta_attack(selecting(colluders, THRESHOLD))
+        out["worst choice of sides"] = theta_attack(choosing(colluders, THRESHOLD, table))
+        out["worst, dropping slots too"] = theta_attack(selecting(colluders, THRESHOLD, table))
     return out
 
 
-def named(attack: Attack, colluders: int, slots: int, *, trials: int, seed: int, log_prior: float, rounds: int = 1) -> list[int]:
+def named(
+    attack: Attack,
+    colluders: int,
+    slots: int,
+    *,
+    trials: int,
+    seed: int,
+    log_prior: float,
+    rounds: int = 1,
+    table: Levels = NUIDA8,
+) -> list[int]:
     """How many of the coalition each trial names. Innocent copies don't move a colluder's score: none are dealt."""
     out = []
     for trial in range(trials):
         rng = np.random.default_rng([seed, colluders, slots, trial])
-        look = deal(attack, colluders, slots, rng).look(0, rng)
+        look = deal(attack, colluders, slots, rng, table=table).look(0, rng)
         out.append(len(search([look], np.full(colluders, log_prior), alpha=ALPHA, rounds=rounds).found))
     return out
 
 
-def rate(attack: Attack, colluders: int, slots: int, *, trials: int, seed: int, log_prior: float) -> float:
+def rate(
+    attack: Attack, colluders: int, slots: int, *, trials: int, seed: int, log_prior: float, table: Levels = NUIDA8
+) -> float:
     """The share of trials that name at least one."""
-    return float(np.mean(np.array(named(attack, colluders, slots, trials=trials, seed=seed, log_prior=log_prior)) > 0))
+    found = named(attack, colluders, slots, trials=trials, seed=seed, log_prior=log_prior, table=table)
+    return float(np.mean(np.array(found) > 0))
 
 
 def smallest(detects: Callable[[int], float], start: int) -> int:
@@ -91,6 +107,25 @@ def tables(*, trials: int, seed: int, sizes: bool) -> None:
     print(f"all three of c = 3 at 3,000: {np.mean(np.array(all_three) == 3):.1%}", flush=True)  # noqa: PLR2004
     if sizes:
         _sizes(trials=trials, seed=seed)
+
+
+def by_table(*, trials: int, seed: int) -> None:
+    """Print what eight levels name where four do, at the same sizes and at smaller ones."""
+    print(f"\nNamed at least one of c by table of levels, {trials} trials, seed {seed}")
+    print("| leak | c | slots | " + " | ".join(LEVELS) + " |")
+    for c in COMPARED:
+        for name in ("random pick", "minority", "worst choice of sides", "flipped"):
+            full = FLIPPED_BARS[c] if name == "flipped" else BARS[c]
+            for slots in (full, int(full * SHORT)):
+                row = []
+                for table in LEVELS.values():
+                    attack = attacks(c, table)[name]
+                    share = rate(attack, c, slots, trials=trials, seed=seed, log_prior=-math.log(PEOPLE), table=table)
+                    row.append(f"{share:.1%}")
+                print(f"| {name} | {c} | {slots:,} | " + " | ".join(row) + " |", flush=True)
+    print("slots that a decoder would need that knew the worst choice of sides: ", end="")
+    needs = [(c, [slots_needed(choosing(c, THRESHOLD, t), THRESHOLD, table=t) for t in LEVELS.values()]) for c in COALITIONS[1:]]
+    print("; ".join(f"c = {c}: " + " and ".join(f"{one:,.0f}" for one in some) for c, some in needs))
 
 
 def _sizes(*, trials: int, seed: int) -> None:

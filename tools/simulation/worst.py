@@ -14,21 +14,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from limen.marks.code import BIASES
+from limen.marks.levels import NUIDA8, Levels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-LEVEL_SHARES = np.array([16_272, 16_496, 16_496, 16_272]) / 65_536
 STEPS = 2000
 STARTS = 3
 
 
-def slots_needed(theta: Floats, threshold: float, detection: float = 0.99) -> float:
+def slots_needed(theta: Floats, threshold: float, detection: float = 0.99, *, table: Levels = NUIDA8) -> float:
     """About how many leaked slots would do for a decoder that knew theta and paid nothing for its bank."""
-    mean, variance = _information(theta)
+    mean, variance = _information(theta, table)
     colluders = theta.shape[1] - 1
     z = NormalDist().inv_cdf(1 - (1 - detection) ** (1 / colluders))
     # The tilted e-value takes back what a threshold below the mean costs a likelihood ratio: about z^2 / 2 nats.
@@ -38,7 +37,7 @@ def slots_needed(theta: Floats, threshold: float, detection: float = 0.99) -> fl
 
 
 @cache
-def _choosing(colluders: int, threshold: float) -> bytes:
+def _choosing(colluders: int, threshold: float, table: Levels) -> bytes:
     def build(u: Floats) -> Floats:
         one = np.concatenate([[0.0], u, 1 - u[: (colluders - 1) // 2][::-1], [1.0]])
         if colluders % 2 == 0:
@@ -46,11 +45,11 @@ def _choosing(colluders: int, threshold: float) -> bytes:
         return np.vstack([1 - one, one])
 
     start = (np.arange(1, colluders) / colluders)[: colluders // 2]
-    return build(_climb(build, [start], threshold)).tobytes()
+    return build(_climb(build, [start], threshold, table)).tobytes()
 
 
 @cache
-def _selecting(colluders: int, threshold: float) -> bytes:
+def _selecting(colluders: int, threshold: float, table: Levels) -> bytes:
     n = colluders + 1
 
     def build(u: Floats) -> Floats:
@@ -61,27 +60,27 @@ def _selecting(colluders: int, threshold: float) -> bytes:
 
     rng = np.random.default_rng(colluders)
     starts = [np.concatenate([np.ones(n), np.arange(n) / colluders]), *(rng.random(2 * n) for _ in range(STARTS - 1))]
-    return build(_climb(build, starts, threshold)).tobytes()
+    return build(_climb(build, starts, threshold, table)).tobytes()
 
 
-def choosing(colluders: int, threshold: float) -> Floats:
+def choosing(colluders: int, threshold: float, table: Levels = NUIDA8) -> Floats:
     """The worst choice of sides."""
-    return np.frombuffer(_choosing(colluders, threshold)).reshape(2, -1)
+    return np.frombuffer(_choosing(colluders, threshold, table)).reshape(2, -1)
 
 
-def selecting(colluders: int, threshold: float) -> Floats:
+def selecting(colluders: int, threshold: float, table: Levels = NUIDA8) -> Floats:
     """The worst choice of sides and of what to leak at all."""
-    return np.frombuffer(_selecting(colluders, threshold)).reshape(2, -1)
+    return np.frombuffer(_selecting(colluders, threshold, table)).reshape(2, -1)
 
 
-def _climb(build: object, starts: list[Floats], threshold: float) -> Floats:
+def _climb(build: object, starts: list[Floats], threshold: float, table: Levels) -> Floats:
     """Random moves whose size grows with success: crude, seeded, and enough for so few parameters."""
     rng, best, at = np.random.default_rng(7), -math.inf, starts[0]
     for start in starts:
-        u, value, size = start, slots_needed(build(start), threshold), 0.3  # type: ignore[operator]
+        u, value, size = start, slots_needed(build(start), threshold, table=table), 0.3  # type: ignore[operator]
         for _ in range(STEPS if len(start) else 0):
             moved = np.clip(u + rng.normal(size=len(u)) * size * (rng.random(len(u)) < 0.4), 0, 1)  # noqa: PLR2004
-            there = slots_needed(build(moved), threshold)  # type: ignore[operator]
+            there = slots_needed(build(moved), threshold, table=table)  # type: ignore[operator]
             if there > value:
                 u, value, size = moved, there, min(0.5, size * 1.3)
             else:
@@ -91,18 +90,18 @@ def _climb(build: object, starts: list[Floats], threshold: float) -> Floats:
     return at
 
 
-def _information(theta: Floats) -> tuple[float, float]:
+def _information(theta: Floats, table: Levels) -> tuple[float, float]:
     """Mean and variance, per leaked slot, of a colluder's log-likelihood ratio."""
     colluders = theta.shape[1] - 1
     k = np.arange(colluders + 1)
     ways = np.array([math.comb(colluders, i) for i in k])
-    chance = ways * BIASES[:, None] ** k * (1 - BIASES[:, None]) ** (colluders - k)
+    p = table.biases[:, None]
+    chance = ways * p**k * (1 - p) ** (colluders - k)
     shown = chance @ theta.T
     held = (chance @ (theta * k / colluders).T) / np.maximum(shown, 1e-300)
-    p = BIASES[:, None]
     one = np.log(np.maximum(held, 1e-300) / p)
     zero = np.log(np.maximum(1 - held, 1e-300) / (1 - p))
-    weight = LEVEL_SHARES[:, None] * shown
+    weight = table.shares[:, None] * shown
     weight /= weight.sum()
     mean = float((weight * (held * one + (1 - held) * zero)).sum())
     square = float((weight * (held * one**2 + (1 - held) * zero**2)).sum())

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from limen.marks.classes import BOTH, ONE, PRESENT, ZERO, Classes
-from limen.marks.code import BIASES
 from limen.marks.fit import FLOOR, fitted, random_pick
+from limen.marks.levels import NUIDA8, Levels
 from limen.marks.registry import WITHHELD
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ _FAR: Final = 3.0  # standard deviations
 _SHORT: Final = 2.5
 _MOST: Final = 12.0  # nats by which a decoder's share may fall because its colluders would stand out anyway
 _HOPELESS: Final = 1.2  # nats by which it falls if they could not be seen at this size
-_LEVEL_SHARES: Final = np.array([16_272, 16_496, 16_496, 16_272]) / 65_536
 _BISECTIONS: Final = 26
 
 
@@ -204,10 +203,10 @@ def _of_key(decoder: Decoder, classes: Classes, key: int) -> Decoder:
     return Decoder(decoder.name, decoder.colluders, decoder.share, decoder.one * here, decoder.zero * here)
 
 
-def _information(colluders: int) -> tuple[float, float]:
-    """Mean and variance of a colluder's random-pick weight per slot, over the code's levels."""
+def _information(colluders: int, table: Levels = NUIDA8) -> tuple[float, float]:
+    """Mean and variance of a colluder's random-pick weight per slot, over a table's levels."""
     mean = square = 0.0
-    for bias, share in zip(BIASES.tolist(), _LEVEL_SHARES.tolist(), strict=True):
+    for bias, share in zip(table.biases.tolist(), table.shares.tolist(), strict=True):
         for bit, chance in ((1, bias), (0, 1 - bias)):
             one = (bit + (colluders - 1) * bias) / colluders
             for symbol, base in ((one, bias), (1 - one, 1 - bias)):

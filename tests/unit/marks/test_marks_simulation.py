@@ -14,8 +14,6 @@ import validity
 import worst
 from strategies import DROPPED, STRATEGIES
 
-from limen.marks.code import BIASES
-
 WITHIN = sorted(set(STRATEGIES) - {"flipped"})
 
 
@@ -94,4 +92,3 @@ def test_an_innocent_copy_that_is_implicated_stops_the_case_and_is_counted():
     case = deal.deal(STRATEGIES["random pick"], 1, 60, rng)
     with pytest.raises(deal.InnocentImplicatedError):
         case.look(10, rng).book.bits([5])
-    assert len(BIASES) == len(worst.LEVEL_SHARES)
