@@ -63,6 +63,10 @@ def trace(  # noqa: PLR0917  click passes options by name
     if any(copy["person"] is None for copy in report["copies"]):
         copy = next(copy["copy"] for copy in report["copies"] if copy["person"] is None)
         say(f"limen: somebody else may open a name: limen case review {report['case']} --open {copy[:12]} --reason …")
+        if "acting" not in report["traced"]:
+            say(
+                "limen: under another account, that is: --as or --id-token would have said who you are, and that they are another"
+            )
 
 
 def tell_bundle(found: dict[str, Any], write: Callable[[str], None] = click.echo) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from limen import progress
-from limen.core.errors import Invalid, NotFound
+from limen.core.errors import Invalid, NotFound, TamperDetected
 from limen.marks.keys import CODE
 from limen.marks.retired import without
 from limen.marks.sample import open_sample
@@ -221,6 +221,8 @@ class _Looking:
         population, fixed_here = self._population(assets, {copy for copy, _ in touched})
         names = {*observed.keys, *(key for one in self._earlier for key in one.observed().keys)}
         progress.say(f"scoring {len(population.copies)} copies")
+        shown = {observed.keys[number] for number in np.unique(observed.slots["key"]).tolist()}
+        self._refuse_other_keys(shown, marked.values())
         found = score(
             observed,
             population.copies,
@@ -275,6 +277,16 @@ class _Looking:
                     prepared = self._custody.shelf.prepared(shard)
                     found[str(prepared.path)] = Marked(version, shard, prepared, commit.entry if commit else -1)
         return found
+
+    def _refuse_other_keys(self, names: set[str], marked: Iterable[Marked]) -> None:
+        """TamperDetected unless each mark key is the one that everything prepared under it was committed to with."""
+        for one in marked:
+            if one.key in names and one.prepared.manifest["commitment"] != self._custody.shelf.key(one.key).commitment():
+                raise TamperDetected(
+                    f"the mark key {one.key} is not the one that {one.version.asset}@{one.version.number} was committed to with:"
+                    " nothing was scored",
+                    next_step="put the right key back from a backup of DATA/keys/marks",
+                )
 
     def _handovers(self, assets: Sequence[str]) -> tuple[served.Reading, list[tuple[str, served.Handover]]]:
         """What the ledger says was handed over of these assets before the sample was logged, and of whose copy."""

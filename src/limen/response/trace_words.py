@@ -41,10 +41,12 @@ def odds(bound: float) -> str:
     """A probability as people read one: 1 in so many."""
     if bound >= 0.1:  # noqa: PLR2004  no long odds
         return f"{bound:.2f}"
-    power = math.floor(-math.log10(bound))
+    power = math.floor(-math.log10(bound) + 1e-12)
     if power < 4:  # noqa: PLR2004  short enough to be written out
         return f"1 in {math.floor(1 / bound):,}"
-    return f"1 in {10 ** (-math.log10(bound) - power):.1f} × 10^{power}"  # noqa: RUF001  it is a multiplication sign
+    # Cut off, not rounded: the odds told are never longer than they are.
+    leading = math.floor(10 * 10 ** (-math.log10(bound) - power) + 1e-9) / 10
+    return f"1 in {leading:.1f} × 10^{power}"  # noqa: RUF001  it is a multiplication sign
 
 
 def sentence(report: Report) -> str:

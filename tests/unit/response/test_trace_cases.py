@@ -4,15 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 
 import pytest
 
-from limen.core.errors import Conflict, Denied, Invalid, NotFound
+from inprocess import a_gateway
+from limen.config import Config, Server
+from limen.core.errors import Conflict, Denied, Invalid, NotFound, TamperDetected
+from limen.marks.keys import MarkKey
 from limen.privacy import naming
 from limen.response import look as looks
 from limen.response import trace_words as words
 from limen.response.trace_page import page
+from limen.server import Gateway
 from tracing import ADA, BO, Q03, Q11, copy_id, copy_of, entries, leak, reads, trace, verb
+
+
+@pytest.fixture(scope="module")
+def laid(tmp_path_factory):
+    """A data directory with the marked dataset, made once."""
+    data = tmp_path_factory.mktemp("laid") / "data"
+
+    async def made():
+        await (await a_gateway(data)).close()
+
+    asyncio.run(made())
+    return data
+
+
+@pytest.fixture
+def in_gateway(laid, tmp_path):
+    """Run a coroutine function with a gateway on a copy of that directory, and close it after."""
+
+    def run(body):
+        async def whole():
+            shutil.copytree(laid, tmp_path / "data")
+            gateway = await Gateway.open(Config(data=tmp_path / "data", server=Server(mode="development")))
+            try:
+                return await body(gateway)
+            finally:
+                await gateway.close()
+
+        return asyncio.run(whole())
+
+    return run
 
 
 def halves(gateway, path, who=Q03):
@@ -147,6 +182,21 @@ def test_a_bad_name_or_bound_is_refused_before_anything_is_logged(in_gateway, tm
             with pytest.raises(Invalid, match="no bound between 0 and 1"):
                 await trace(gateway, sample, alpha=alpha)
         assert entries(gateway, "trace.sample") == []
+
+    in_gateway(body)
+
+
+def test_a_key_that_is_not_the_one_committed_to_is_refused(in_gateway, tmp_path):
+    async def body(gateway):
+        sample = leak(tmp_path / "a.jsonl", copy_of(gateway, Q03), 200)
+        shelf = gateway.custody.shelf
+        right = shelf.key("orchid-sft-v3")
+        shelf._keys["orchid-sft-v3"] = MarkKey.make("orchid-sft-v3", random=bytes)
+        with pytest.raises(TamperDetected, match="is not the one that orchid-sft-v3@1 was committed to with: nothing was scored"):
+            await trace(gateway, sample)
+        assert entries(gateway, "trace.result") == []
+        shelf._keys["orchid-sft-v3"] = right
+        assert (await trace(gateway, sample))["verdict"] == "named"
 
     in_gateway(body)
 
