@@ -42,7 +42,7 @@ def onboarding(issuer: str) -> dict[str, Any]:
         "vendor": [{"id": v, "name": v.title(), "contact": f"security@{v}.example"} for v in vendors],
         "person": [
             {**_person("lab/mira", issuer), "roles": ["owner", "security"]},
-            {**_person("lab/noor", issuer), "roles": ["privacy"]},
+            {**_person("lab/noor", issuer), "roles": ["legal", "privacy"]},
         ],
         "project": [{"id": p, "title": p.title(), "owner": "lab/mira"} for p in ("orchid", "helio")],
         "class": [{"name": "training", "vendors": True}, {"name": "core", "vendors": False}],
