@@ -61,10 +61,10 @@ def assets(snapshot: Snapshot) -> list[dict[str, Any]]:
                     "version": version.number if version else None,
                     "shards": len(shards),
                     "records": sum(s.records for s in shards),
-                    "marked": sum(1 for s in shards if s.prepared),
+                    "marked": sum(1 for s in shards if s.prepared and not s.unmarked_why),
                     "adopted": sum(1 for s in shards if s.upstream),
                     "digests": sum(1 for s in shards if s.digest),
-                    "unmarked": [f"{s.path}: {s.unmarked_why}" for s in shards if not s.prepared],
+                    "unmarked": [f"{s.path}: {s.unmarked_why}" for s in shards if s.unmarked_why],
                 }
             )
     return rows

@@ -14,7 +14,7 @@ import numpy as np
 
 from limen.marks.code import VENDOR_SHARE
 from limen.marks.levels import DEFAULT, LEVELS
-from limen.marks.registry import WITHHELD
+from limen.marks.registry import COMMON, WITHHELD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,35 +45,57 @@ class Held:
 
 def held_of(prepared: Prepared) -> Held:
     """What copies of a prepared version hold."""
-    entries = prepared.entries
-    counts = [_sizes(prepared, entries[name]) for name in ("record0", "record1")]
-    region = entries["region"]
+    return _of_groups(prepared) if prepared.group_at is not None else _of_entries(prepared)
+
+
+def _of_entries(prepared: Prepared) -> Held:
+    """Of a version whose records lie where its entries say, in bytes that can be counted."""
+    entries, region = prepared.entries, prepared.entries["region"]
+    counts = [(entries[name] >= 0).astype(np.int64) for name in ("record0", "record1")]
     shared = region < 0
-    slot = (
-        np.where(shared, -1, prepared.regions["slot"][np.maximum(region, 0)])
-        if len(prepared.regions)
-        else np.full(len(entries), -1)
-    )
-    coded = ~shared & (slot >= 0)  # canaries aside
+    slot = np.full(len(entries), -1, dtype=np.int64)
+    slot[~shared] = prepared.regions["slot"][region[~shared]]  # -1 for a canary's
+    coded = slot >= 0
     both = counts[0] + counts[1]
-    kind = prepared.slots["kind"][slot[coded]]
-    packed = prepared.group_at is not None
+    given = prepared.slots["kind"][slot[coded]] == WITHHELD
     lengths = entries["length0"], entries["length1"]
     common_bytes = int(lengths[0][shared].sum())
-    rows = np.zeros(len(prepared.slots), dtype=SLOT_ROW)
-    rows["number"], rows["kind"] = prepared.slots["number"], prepared.slots["kind"]
-    np.add.at(rows["size"], slot[coded], np.where(kind == WITHHELD, both[coded], both[coded] / 2))
+    sizes = np.zeros(len(prepared.slots))
+    np.add.at(sizes, slot[coded], np.where(given, both[coded], both[coded] / 2))
     return Held(
         records=prepared.records,
         common=int(counts[0][shared].sum()),
-        paired=int(both[coded][kind != WITHHELD].sum()),
-        withheld=int(both[coded][kind == WITHHELD].sum()),
+        paired=int(both[coded][~given].sum()),
+        withheld=int(both[coded][given].sum()),
         mean_records=float(counts[0][shared].sum() + both[coded].sum() / 2),
-        mean_bytes=None if packed else float(common_bytes + (lengths[0] + lengths[1])[coded].sum() / 2),
-        common_bytes=None if packed else common_bytes,
-        padding=None if packed else _padding(prepared, slot),
-        slots=rows,
+        mean_bytes=float(common_bytes + (lengths[0] + lengths[1])[coded].sum() / 2),
+        common_bytes=common_bytes,
+        padding=_padding(prepared, slot),
+        slots=_rows(prepared, sizes),
     )
+
+
+def _of_groups(prepared: Prepared) -> Held:
+    """Of a compressed version: a group's records may lie in several places, a column's bytes each."""
+    refs = np.load(prepared.path / "refs.npy", mmap_mode="r", allow_pickle=False)[: prepared.records]
+    common, coded = int(np.count_nonzero(refs == COMMON)), refs[refs >= 0]
+    return Held(
+        records=prepared.records,
+        common=common,
+        paired=len(coded),
+        withheld=0,
+        mean_records=common + len(coded) / 2,
+        mean_bytes=None,
+        common_bytes=None,
+        padding=None,
+        slots=_rows(prepared, np.bincount(coded >> 1, minlength=len(prepared.slots)) / 2),
+    )
+
+
+def _rows(prepared: Prepared, sizes: NDArray[np.float64]) -> NDArray[np.void]:
+    rows = np.zeros(len(prepared.slots), dtype=SLOT_ROW)
+    rows["number"], rows["kind"], rows["size"] = prepared.slots["number"], prepared.slots["kind"], sizes
+    return rows
 
 
 def unseen_share(recipients: int, vendors: int, *, levels: str = DEFAULT) -> float:
@@ -84,15 +106,6 @@ def unseen_share(recipients: int, vendors: int, *, levels: str = DEFAULT) -> flo
         return float(table.shares @ (1 - table.biases) ** copies)
 
     return (1 - VENDOR_SHARE) * nobody(recipients) + VENDOR_SHARE * nobody(vendors)
-
-
-def _sizes(prepared: Prepared, records: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many records stand where an entry says: one, none, or a group's."""
-    here = records >= 0
-    if prepared.group_at is None:
-        return here.astype(np.int64)
-    at = np.maximum(records, 0)
-    return np.where(here, prepared.group_at[at + 1] - prepared.group_at[at], 0)
 
 
 def _padding(prepared: Prepared, slot: NDArray[np.int64]) -> float:

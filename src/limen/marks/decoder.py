@@ -119,7 +119,7 @@ def chernoff(decoder: Decoder, classes: Classes, score: float) -> float:
 
 def slots_for(colluders: int, *, threshold: float, detection: float = 0.99) -> int:
     """About how many leaked pair slots of a tier name at least one of `colluders`, picking sides at random."""
-    mean, variance = _information(colluders)
+    mean, variance = information(colluders)
     # Each colluder is about as visible as the others: all escape with probability (1 - detection).
     z = NormalDist().inv_cdf(1 - (1 - detection) ** (1 / colluders))
     root = (z * math.sqrt(variance) + math.sqrt(max(0.0, z * z * variance + 4 * mean * threshold))) / (2 * mean)
@@ -130,7 +130,7 @@ def power(colluders: int, *, slots: int, threshold: float) -> float:
     """About how likely at least one of `colluders` is named from that many slots of a tier."""
     if not slots:
         return 0.0
-    mean, variance = _information(colluders)
+    mean, variance = information(colluders)
     one = NormalDist().cdf((slots * mean - threshold) / math.sqrt(slots * variance))
     return 1 - (1 - one) ** colluders
 
@@ -203,7 +203,7 @@ def _of_key(decoder: Decoder, classes: Classes, key: int) -> Decoder:
     return Decoder(decoder.name, decoder.colluders, decoder.share, decoder.one * here, decoder.zero * here)
 
 
-def _information(colluders: int, table: Levels = NUIDA8) -> tuple[float, float]:
+def information(colluders: int, table: Levels = NUIDA8) -> tuple[float, float]:
     """Mean and variance of a colluder's random-pick weight per slot, over a table's levels."""
     mean = square = 0.0
     for bias, share in zip(table.biases.tolist(), table.shares.tolist(), strict=True):

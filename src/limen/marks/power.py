@@ -3,7 +3,8 @@
 `MEASURED` are leaked slots of one tier that named at least one of c colluders in 99 of 100 leaks or more, whatever sides they
 chose, at alpha 1e-9 among 100,000 copies (docs/marks.md, "How much is enough"). Another alpha or number of copies needs more
 or less in the proportion that `decoder.slots_for` gives for a random pick. Two thirds of an asset's slots are of the person
-tier, one third of the vendor tier. A withheld record that leaked counts as a pair's side does: on average it says as much.
+tier, one third of the vendor tier. A withheld record that leaked counts as much as what it says beside a pair's side, if the
+colluders show every record that one of them has: as much for one copy, four fifths for two.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from limen.marks.code import VENDOR_SHARE
-from limen.marks.decoder import slots_for
+from limen.marks.decoder import information, slots_for
+from limen.marks.levels import NUIDA8
 from limen.marks.registry import WITHHELD
 from limen.marks.search import threshold_for
 
@@ -68,9 +70,21 @@ class _Showing:
         sizes, counts = np.unique(np.maximum(slots["size"][~given], 1.0), return_counts=True)
         return cls(int(np.count_nonzero(given)), sizes, counts)
 
-    def slots(self, share: float) -> float:
-        """How many a random share of a copy's records shows; a copy has half of the withheld ones."""
-        return self.withheld * share / 2 + float(self.counts @ (1 - (1 - share) ** self.sizes))
+    def slots(self, share: float, colluders: int) -> float:
+        """Slots' worth of a random share of a copy's records; a copy has half of the withheld ones."""
+        return self.withheld * worth_of_present(colluders) * share / 2 + float(self.counts @ (1 - (1 - share) ** self.sizes))
+
+
+def worth_of_present(colluders: int) -> float:
+    """What a withheld record that leaked says of one of so many copies, if all that any of them has is leaked; a pair says 1.
+
+    By the mean log-likelihood ratio of a colluder's bit, over the code's levels.
+    """
+    bias, share = NUIDA8.biases, NUIDA8.shares
+    seen, seen_without = 1 - (1 - bias) ** colluders, 1 - (1 - bias) ** (colluders - 1)
+    lacking = np.log(np.maximum(seen_without, 1e-300) / seen) * seen_without
+    gain = float(share @ (bias * np.log(1 / seen) + (1 - bias) * lacking)) / float(share @ seen)
+    return min(1.0, gain / information(colluders)[0])
 
 
 def _tier_slots(colluders: int, measured: int, copies: int, alpha: float) -> float:
@@ -83,11 +97,11 @@ def _scale(colluders: int, alpha: float, copies: int, measured: int) -> float:
 
 
 def _reach(colluders: int, needed: int, showing: _Showing, records: float) -> Reach:
-    has = math.floor(showing.slots(1.0))
+    has = math.floor(showing.slots(1.0, colluders or 1))
     if has < needed:
         return Reach(colluders, needed, has, None, math.floor(records))
     low, high = 0.0, 1.0
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        low, high = (low, middle) if showing.slots(middle) >= needed else (middle, high)
+        low, high = (low, middle) if showing.slots(middle, colluders or 1) >= needed else (middle, high)
     return Reach(colluders, needed, has, math.ceil(high * records), math.floor(records))

@@ -159,7 +159,7 @@ class AssetPages:
             own = [s for s in version.shards if s.upstream is None]
             told = {"version": version.number, "registered_at": version.registered_at}
             if own:
-                marked = sum(1 for s in own if s.prepared)
+                marked = sum(1 for s in own if s.prepared and not s.unmarked_why)
                 length = sum(s.source_length for s in own)
                 what = {"what": "limen's store", "shards": len(own), "bytes": length, "marked": marked}
                 rows.append({**what, **told, "grade": Grade.MEASURED})

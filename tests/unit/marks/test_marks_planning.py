@@ -7,11 +7,13 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from guidelines import guideline
 from orchid import csv_of, jsonl, person, said
 from orchid import records as rows
+from pyarrow import parquet
 
 from inprocess import a_gateway
 from limen.cli.plan import asset_plan, text_of
@@ -20,8 +22,9 @@ from limen.marks.copy import copy_of
 from limen.marks.coverage import held_of, unseen_share
 from limen.marks.decoder import slots_for
 from limen.marks.keys import MarkKey
-from limen.marks.power import MEASURED, reaches
+from limen.marks.power import MEASURED, reaches, worth_of_present
 from limen.marks.prepare import prepare
+from limen.marks.registry import WITHHELD
 from limen.marks.search import threshold_for
 from limen.planning import plan
 from limen.registration import Marking, sources_below
@@ -41,6 +44,7 @@ def mixed(tmp_path):
     (place / "guides").mkdir(parents=True)
     (place / "pool.jsonl").write_bytes(jsonl(rows(300)))
     (place / "packed.jsonl.gz").write_bytes(gzip.compress(jsonl(rows(60, seed=2, start=400)), mtime=0))
+    parquet.write_table(pa.Table.from_pylist(rows(200, seed=6, start=3000)), place / "wide.parquet")
     (place / "table.csv").write_bytes(csv_of(rows(400, seed=3, start=1000)))
     (place / "guides" / "a.md").write_bytes(guideline(5))
     (place / "guides" / "b.md").write_bytes(guideline(6, seed=2))
@@ -70,6 +74,7 @@ def test_plan_and_registration_agree_on_every_part(tmp_path, mixed):
         # Which records pair is drawn by key: where lengths must be equal, as in CSV, so is how many.
         assert part.slots == slots or (part.path == "table.csv" and abs(part.slots - slots) < 15)
         assert part.bytes_served == pytest.approx(shard.length, rel=0.05)
+        assert part.common + part.paired + part.withheld == part.records
     assert made.slots == sum(part.slots for part in made.parts)
 
 
@@ -144,6 +149,18 @@ def test_the_power_table_is_the_measured_one_where_it_was_measured():
     assert {c: round(count * 2 / 3) for c, count in person_slots.items()} == MEASURED
     assert table[-1].slots in {300, 301}  # of which a third, and that to 1 in 65,536
     assert all(0 <= reach.leaked - reach.slots <= 1 for reach in table)
+
+
+def test_a_withheld_record_that_colluders_pool_says_less_than_a_pair_s_side():
+    worth = [worth_of_present(c) for c in (1, 2, 3, 5, 8)]
+    assert worth[0] == pytest.approx(1)
+    assert all(0.75 < one < 0.95 for one in worth[1:])
+    slots = np.zeros(4_000, dtype=[("number", "<i8"), ("kind", "u1"), ("size", "<f8")])
+    slots["size"], slots["kind"] = 1, WITHHELD
+    table = reaches(slots, records=2_000, recipients=20, vendors=1, alpha=1e-9)
+    assert table[0].has == 2_000
+    assert table[1].has == int(2_000 * worth[1])
+    assert table[1].leaked == pytest.approx(table[1].slots / worth[1], abs=1)
 
 
 def test_fewer_copies_need_less_and_a_smaller_alpha_more_as_the_formula_says():
