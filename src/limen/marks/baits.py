@@ -10,6 +10,7 @@ is not found, nor is a text that was encoded or translated. Reads memory-mapped 
 from __future__ import annotations
 
 import gzip
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -33,6 +34,8 @@ Row = list[tuple[str, str]]  # (name of the field, text); the name is empty wher
 WINDOW: Final = 16  # letters and digits (bytes of them) that are compared at once
 _LEAST: Final = 9  # windows in a row that a piece must show: 24 letters
 _FILTER: Final = 22  # bits of the filter before the look-up of windows
+_NUMBER: Final = 10  # digits of a number that is an id wherever it stands; a shorter one is one where a name says so
+_SAYS_ID: Final = re.compile(r"(?i:(?:\A|[^a-z])(?:id|uid|uuid|key|no|nr|idx|index|item|record|row|example))\Z|[a-z]I[Dd]\Z")
 _NEAR: Final = 4096  # letters and digits between two pieces of one canary in a text, at most
 
 
@@ -72,6 +75,7 @@ class Baits:
         if not self.all or not rows:
             return out
         owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+        names = [name for row in rows for name, _ in row]
         forms = normalise_all([text for row in rows for _, text in row])
         by_name: dict[int, set[int]] = defaultdict(set)
         for at, form in enumerate(forms):
@@ -79,7 +83,7 @@ class Baits:
                 number = int(owner[at])
                 before = out[number]
                 out[number] = Seen((*(before.baits if before else ()), *self._texts[form]), "text")
-            if form in self._names:
+            if form in self._names and (not form.isdigit() or len(form) >= _NUMBER or _SAYS_ID.search(names[at])):
                 by_name[int(owner[at])].update(self._names[form])
         pieces = self._windows.found(forms, owner, len(rows), together=together)
         doubtful = {n for n in (*by_name, *pieces) if out[n] is None}

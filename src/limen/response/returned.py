@@ -23,7 +23,7 @@ from limen.core.errors import Invalid
 from limen.marks.records import parse_json
 from limen.response import rows as forms
 from limen.response.lines import Lines, csv_records, delimiter_of, plain
-from limen.response.rows import DEPTH, PLAIN_NAME, Batch, Tally, names_twice, row_of
+from limen.response.rows import AN_ID, DEPTH, PLAIN_NAME, Batch, Tally, names_twice, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,7 +174,7 @@ def _units(value: Any, units: list[_Unit], depth: int) -> None:
         if holds_more or isinstance(item, list):
             _units(item, units, depth - 1)
         else:
-            units.append(_Unit(value, key, [("", key), *row_of({key: item})]))
+            units.append(_Unit(value, key, [(AN_ID, key), *row_of({key: item})]))
 
 
 # --- Parquet

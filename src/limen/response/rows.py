@@ -19,6 +19,7 @@ DEPTH: Final = 64
 _MEMBER: Final = re.compile(r'"\s*:')
 _ESCAPED: Final = 4
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
+AN_ID: Final = "id"  # the name under which goes what may be one: an object's name, a field's that is no plain word
 PLAIN_NAME: Final = re.compile(r"[A-Za-z_]{0,15}\Z")  # a field's; others may be a record's id
 
 
@@ -52,7 +53,7 @@ def seen(baits: Baits, batch: Batch, *, name: str = "") -> list[Seen | None]:
 
     `name` is what the rows' object is called, if that says something: one that holds one record may be named after it.
     """
-    found = baits.seen([[*opened(row), *([("", name)] if name else [])] for row in batch.rows])
+    found = baits.seen([[*opened(row), *([(AN_ID, name)] if name else [])] for row in batch.rows])
     if batch.loose:
         texts = list(batch.loose.values())
         for some in (texts, [unescaped(text) for text in texts]) if any("\\" in text for text in texts) else (texts,):
@@ -65,7 +66,7 @@ def seen(baits: Baits, batch: Batch, *, name: str = "") -> list[Seen | None]:
 def telling_name(baits: Baits, path: str) -> str:
     """What a canary's id is looked for in, of an object's path: its last part without endings. Empty if there is none."""
     name = path.rpartition("/")[2].partition(".")[0]
-    return name if any(baits.seen([[("", name)], [("", path)]])) else ""
+    return name if any(baits.seen([[(AN_ID, name)], [("", path)]])) else ""
 
 
 def row_of_json(text: str) -> Row | None:
@@ -132,7 +133,7 @@ def _walk(value: Any, name: str, row: Row, depth: int) -> None:
         case dict():
             for key, item in value.items():
                 if not PLAIN_NAME.match(str(key)):
-                    row.append(("", str(key)))
+                    row.append((AN_ID, str(key)))
                 _walk(item, str(key), row, depth - 1)
         case list() | tuple():
             for item in value:

@@ -153,6 +153,17 @@ def test_a_name_that_is_given_twice_hides_nothing(tmp_path, baits):
     assert not strip(tmp_path, b'[{"a": "\\": \\": \\":"}]', baits)[1].stripped
 
 
+def test_a_number_is_an_id_only_where_a_name_says_so(tmp_path):
+    items = [{**item, "id": 100_001 + n} for n, item in enumerate(ITEMS)]
+    baits = Baits([version(tmp_path, ROWS, items, each=5)])
+    ids = [{"itemId": item["id"], "label": "yes"} for item in items]
+    assert strip(tmp_path, lines(ids), baits)[1].stripped == {"id": 15}
+    assert strip(tmp_path, as_csv(ids), baits)[1].stripped == {"id": 15}
+    assert strip(tmp_path, json.dumps({str(item["id"]): "yes" for item in items}).encode(), baits)[1].stripped == {"id": 15}
+    views = [{"views": item["id"], "label": "yes"} for item in items]
+    assert not strip(tmp_path, lines(views), baits)[1].stripped
+
+
 def test_an_object_that_is_named_after_an_item_holds_that_item(tmp_path, baits):
     def one(path, row):
         (tmp_path / "in").write_bytes(json.dumps(row).encode())
