@@ -1,6 +1,8 @@
 """A version of several shards is judged as one; and no marker of a guideline is ever served."""
 
 import asyncio
+import random
+import re
 
 import pytest
 
@@ -8,6 +10,7 @@ from inprocess import a_gateway
 from limen.core.errors import Invalid
 from limen.registration import Marking, sources_below
 from simulator import records
+from tracing import Q03, copy_id, trace
 
 ASSET = "orchid-blob"
 
@@ -76,6 +79,32 @@ def test_no_marker_reaches_anybody_whether_a_guideline_has_slots_or_not(tmp_path
             with pytest.raises(Invalid, match=r"wrong\.md, line 9: limen:or without a limen:either"):
                 await gateway.registrar.register(ASSET, sources_below([tmp_path / "wrong.md"]), marking, by="test")
             assert gateway.custody.catalog.snapshot.version(ASSET).number == 2
+        finally:
+            await gateway.close()
+
+    asyncio.run(play())
+
+
+def test_guidelines_pasted_together_as_plain_text_name_whose_copies_they_were(tmp_path):
+    rng = random.Random(4)
+    words = ["".join(rng.choices("bcdfgklmnprst", k=1) + rng.choices("aeiou", k=1)) * 2 for _ in range(60)]
+    (tmp_path / "guides").mkdir()
+    for n in range(4):
+        said = [[" ".join(rng.choices(words, k=9)) for _ in (0, 1)] for _ in range(55)]
+        places = [f"<!-- limen:either -->\n- {a}\n<!-- limen:or -->\n- **{b}**\n<!-- limen:end -->\n" for a, b in said]
+        (tmp_path / "guides" / f"{n}.md").write_text(f"# Guide {n}\n\n" + "\n".join(places))
+
+    async def play():
+        gateway = await a_gateway(tmp_path / "data")
+        try:
+            version, told = await gateway.registrar.register(ASSET, sources_below([tmp_path / "guides"]), Marking(), by="test")
+            assert told == []
+            held = [gateway.custody.copy_of(Q03, version, shard) for shard in version.shards]
+            pasted = b" ".join(b"".join(copy.read(0, copy.length)) for copy in held).decode()
+            (tmp_path / "post.txt").write_text(re.sub(r"[-*#\s]+", " ", pasted).upper())
+            found = await trace(gateway, tmp_path / "post.txt")
+            assert (found["verdict"], found["slots_matched"]) == ("named", 220)
+            assert [copy["copy"] for copy in found["copies"]] == [copy_id(gateway, Q03)]
         finally:
             await gateway.close()
 
