@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
     from limen.marks.sample import Progress, Sample
     from limen.marks.unpack import Unread
 
+    _Marks = dict[int, NDArray[np.bool_]]  # by version: which of its records
+
 OBSERVED: Final = np.dtype(
     [("key", "<i4"), ("number", "<i8"), ("tier", "u1"), ("level", "u1"), ("kind", "u1"), ("index", "<u4"), ("seen", "u1")]
 )
 _PIECE: Final = 1 << 19
 _OVERLAP: Final = 1 << 10
-_FOLDED: Final = 64  # arrays that are kept before they are made one
+_LONG_LINE: Final = 24  # words: a record that is longer is found in it by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +127,18 @@ class Index:
 
         `progress` is called after each stretch with the bytes done and the bytes in all.
         """
-        found = _Found(self.keys)
+        found = _Found(self._looks)
         reading = sample.read(progress)
         for pieces in reading.batches():
             self._observe(pieces, found)
-        found.telling = not found.distinct
-        self._look_up(self._of_nearby(found), found)
+        self._look_up(self._of_nearby(found), found, found.by_runs)
         return Observed(
             keys=self.keys,
-            slots=found.rows(),
-            matched=_each_once(found.records),
-            distinct=_each_once(found.distinct),
-            canaries={path: sorted(some) for path, some in found.canaries.items()},
-            each={str(v.path): v.canaries_each for v in self._versions if str(v.path) in found.canaries},
+            slots=found.slots(self.keys),
+            matched=found.matched(),
+            distinct=found.distinct(),
+            canaries=found.canaries(),
+            each={str(v.path): v.canaries_each for v in self._versions if str(v.path) in found.canaries()},
             pieces=found.pieces,
             unclear=len(found.unclear),
             unread=reading.unread,
@@ -147,51 +149,55 @@ class Index:
     def _observe(self, pieces: Pieces, found: _Found) -> None:
         """Look one stretch's pieces up: whole, then by what stands for them, then by runs of words."""
         found.pieces += len(pieces.records) + len(pieces.lines)
-        fields = fields_of_all([*pieces.records, *([text] for text in (*pieces.lines, *pieces.paragraphs))])
-        wholes = [b" ".join(sorted(filter(None, record))) for record in fields]
+        fields = fields_of_all([*pieces.records, *([text] for text in (*pieces.lines, *pieces.paragraphs)), *pieces.rows])
+        # Empty ones come first, and leave nothing but spaces there.
+        wholes = [b" ".join(sorted(record)).lstrip() for record in fields]
+        asked = np.fromiter(map(len, wholes), dtype=np.int64, count=len(wholes)) >= normalise.MIN_TEXT
         known = np.zeros(len(fields), dtype=np.bool_)
-        asked = [n for n, whole in enumerate(wholes) if len(whole) >= normalise.MIN_TEXT]
-        known[asked] = self._look_up(as_digests(normalise.digests(wholes[n] for n in asked)), found)
-        rest = [n for n in asked if not known[n] and len(fields[n]) > 1]
+        known[asked] = self._look_up(as_digests(normalise.digests(compress(wholes, asked.tolist()))), found, found.whole)
+        rest = [n for n in np.flatnonzero(asked & ~known).tolist() if len(fields[n]) > 1]
         _, stands = keys_of([fields[n] for n in rest])
         owner = np.repeat(np.array(rest, dtype=np.int64), [len(some) for some in stands])
         digests = as_digests(normalise.digests(text for some in stands for text in some))
-        known[owner[self._look_up(digests, found)]] = True
-        texts = fields[: len(pieces.records) + len(pieces.lines)]
-        self._look_up(self._by_stretches([form for record in texts for form in record]), found)
+        known[owner[self._look_up(digests, found, found.whole)]] = True
+        self._look_up(self._by_stretches(fields[: len(pieces.records) + len(pieces.lines)]), found, found.whole)
         apart, running = _missed(pieces, fields, known)
         if apart:
             self._note_nearby(apart, found, running=False)
         if running:
             self._note_nearby(running, found, running=True)
 
-    def _look_up(self, digests: NDArray[np.uint64], found: _Found) -> NDArray[np.bool_]:
-        """Which digests any version knows; what they mean is noted in `found`, one lineage at a time.
+    def _look_up(self, digests: NDArray[np.uint64], found: _Found, noted: _Marks) -> NDArray[np.bool_]:
+        """Which digests any version knows; what they mean is noted, one lineage at a time.
 
         A record that two lineages know counts under both keys: the decoders weigh which of them was leaked.
         """
         known = np.zeros(len(digests), dtype=np.bool_)
+        if not len(digests):
+            return known
         for key in self.keys:
             meaning = np.full(len(digests), ABSENT, dtype=np.int64)
-            places: list[tuple[_Look, NDArray[np.int64]]] = []
-            for look in self._looks:
+            places: list[tuple[int, NDArray[np.int64]]] = []
+            for number, look in enumerate(self._looks):
                 if look.prepared.manifest["key"] != key:
                     continue
                 record = look.table.find(digests)
-                places.append((look, record))
+                places.append((number, record))
                 here = np.flatnonzero(record >= 0)
                 new = look.meaning(record[here])
                 old = meaning[here]
                 meaning[here] = np.where((old == ABSENT) | (old == new), new, AMBIGUOUS)
-            found.unclear.update(map(tuple, digests[meaning == AMBIGUOUS].tolist()))
-            for look, record in places:
-                found.note(look, np.unique(record[(record >= 0) & (meaning != AMBIGUOUS)]))
+            clear = meaning != AMBIGUOUS
+            found.unclear.update(map(tuple, digests[~clear].tolist()))
+            for number, record in places:
+                found.note(noted, number, record[(record >= 0) & clear])
             known |= meaning != ABSENT
         return known
 
-    def _by_stretches(self, forms: list[bytes]) -> NDArray[np.uint64]:
+    def _by_stretches(self, texts: Sequence[Sequence[bytes]]) -> NDArray[np.uint64]:
         """Digests of the wordings of guidelines of which a stretch stands anywhere in these texts, over their ends too."""
         looks = [(look, look.stretches) for look in self._looks if look.stretches is not None]
+        forms = [form for record in texts for form in record] if looks else []
         widths = sorted({width for _, stretches in looks for width in np.unique(stretches["words"]).tolist()})
         held = stretches_in(forms, widths)
         digests = [np.zeros((0, 2), dtype=np.uint64)]
@@ -219,65 +225,78 @@ class Index:
                 meanings = [look.meaning(some) for look, some in zip(looks, records, strict=True)]
                 stand = nearby.clearest(list(finds.values()), meanings)
             for (number, some), good in zip(finds.items(), stand, strict=True):
-                if good.any():
-                    stretches = len(self._looks[number].stretch_record)
-                    found.near.setdefault(number, np.zeros(stretches, dtype=np.bool_))[some.stretch[good]] = True
+                found.note(found.near, number, self._looks[number].stretch_record[some.stretch[good]])
 
     def _of_nearby(self, found: _Found) -> NDArray[np.uint64]:
         """Digests of the slot records that texts were near to; canaries are noted."""
-        digests: list[NDArray[np.uint64]] = []
-        for number, some in found.near.items():
+        digests = [np.zeros((0, 2), dtype=np.uint64)]
+        for number, near in found.near.items():
             look = self._looks[number]
-            records = np.unique(look.stretch_record[some])
+            records = np.flatnonzero(near)
             refs = look.refs[records]
             digests.append(look.names_of(records[refs >= 0]))
-            found.note(look, records[refs < COMMON])
-        return np.concatenate(digests) if digests else np.zeros((0, 2), dtype=np.uint64)
+            found.note(found.by_runs, number, records[refs < COMMON])
+        return np.concatenate(digests)
 
 
 @dataclass(slots=True)
 class _Found:
-    keys: tuple[str, ...]
-    seen: list[NDArray[np.void]] = field(default_factory=list)  # OBSERVED rows, one a record
-    records: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
-    distinct: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
-    telling: bool = True  # whether what is noted now counts as distinct
-    canaries: dict[str, set[int]] = field(default_factory=dict)
+    """What was found so far: for each version met, which of its records. It doesn't grow with the sample."""
+
+    looks: list[_Look]
+    whole: _Marks = field(default_factory=dict)
+    by_runs: _Marks = field(default_factory=dict)
+    near: _Marks = field(default_factory=dict)  # before it is asked what they mean
     unclear: set[tuple[int, ...]] = field(default_factory=set)  # digests
-    near: dict[int, NDArray[np.bool_]] = field(default_factory=dict)  # by version: the stretches that texts were near to
     pieces: int = 0
 
-    def note(self, look: _Look, records: NDArray[np.int64]) -> None:
-        """Add records of one version to what was found."""
-        if not len(records):
-            return
-        name = str(look.prepared.path)
-        self.records.setdefault(name, []).append(records)
-        refs = np.asarray(look.refs[records])
-        if self.telling and (refs != COMMON).any():
-            self.distinct.setdefault(name, []).append(records[refs != COMMON])
-        baits = refs[refs < COMMON]
-        if len(baits):
-            self.canaries.setdefault(name, set()).update((-2 - baits).tolist())
-        refs = refs[refs >= 0]
-        rows = np.zeros(len(refs), dtype=OBSERVED)
-        rows["key"] = self.keys.index(str(look.prepared.manifest["key"]))
-        for column in ("number", "tier", "level", "kind", "index"):
-            rows[column] = look.prepared.slots[column][refs >> 1]
-        rows["seen"] = 1 << (refs & 1)
-        self.seen.append(rows)
-        # A long sample has many stretches: what they found must not pile up.
-        if len(self.seen) > _FOLDED:
-            self.seen = [np.unique(np.concatenate(self.seen))]
-        for some in (self.records[name], self.distinct.get(name, [])):
-            if len(some) > _FOLDED:
-                some[:] = [np.unique(np.concatenate(some))]
+    def note(self, noted: _Marks, number: int, records: NDArray[np.int64]) -> None:
+        """Add records of one version."""
+        if len(records):
+            if number not in noted:
+                noted[number] = np.zeros(len(self.looks[number].refs), dtype=np.bool_)
+            noted[number][records] = True
 
-    def rows(self) -> NDArray[np.void]:
+    def matched(self) -> dict[str, NDArray[np.int64]]:
+        """All records recognised, by version."""
+        return {str(self.looks[number].prepared.path): records for number, records in self._all()}
+
+    def distinct(self) -> dict[str, NDArray[np.int64]]:
+        """Of those found whole, or if there are none of those found by runs, the ones that no other record reads like."""
+        for noted in (self.whole, self.by_runs):
+            out = {}
+            for number in sorted(noted):
+                records = np.flatnonzero(noted[number])
+                records = records[self.looks[number].refs[records] != COMMON]
+                if len(records):
+                    out[str(self.looks[number].prepared.path)] = records
+            if out:
+                return out
+        return {}
+
+    def canaries(self) -> dict[str, list[int]]:
+        """Canaries recognised, by version."""
+        out = {}
+        for number, records in self._all():
+            refs = np.asarray(self.looks[number].refs[records])
+            baits = refs[refs < COMMON]
+            if len(baits):
+                out[str(self.looks[number].prepared.path)] = np.sort(-2 - baits).tolist()
+        return out
+
+    def slots(self, keys: Sequence[str]) -> NDArray[np.void]:
         """The slots seen, in order of key and number, each once."""
-        if not self.seen:
-            return np.zeros(0, dtype=OBSERVED)
-        rows = np.concatenate(self.seen)
+        seen = [np.zeros(0, dtype=OBSERVED)]
+        for number, records in self._all():
+            prepared, refs = self.looks[number].prepared, np.asarray(self.looks[number].refs[records])
+            refs = refs[refs >= 0]
+            rows = np.zeros(len(refs), dtype=OBSERVED)
+            rows["key"] = keys.index(str(prepared.manifest["key"]))
+            for column in ("number", "tier", "level", "kind", "index"):
+                rows[column] = prepared.slots[column][refs >> 1]
+            rows["seen"] = 1 << (refs & 1)
+            seen.append(rows)
+        rows = np.concatenate(seen)
         rows = rows[np.lexsort((rows["number"], rows["key"]))]
         new = np.ones(len(rows), dtype=np.bool_)
         new[1:] = (rows["key"][1:] != rows["key"][:-1]) | (rows["number"][1:] != rows["number"][:-1])
@@ -286,20 +305,28 @@ class _Found:
             out["seen"] = np.bitwise_or.reduceat(rows["seen"], np.flatnonzero(new))
         return out
 
+    def _all(self) -> list[tuple[int, NDArray[np.int64]]]:
+        numbers = sorted({*self.whole, *self.by_runs})
+        nothing = np.zeros(1, dtype=np.bool_)
+        return [(n, np.flatnonzero(self.whole.get(n, nothing) | self.by_runs.get(n, nothing))) for n in numbers]
 
-def _each_once(found: dict[str, list[NDArray[np.int64]]]) -> dict[str, NDArray[np.int64]]:
-    return {path: np.unique(np.concatenate(some)) for path, some in found.items()}
 
+def _missed(pieces: Pieces, fields: Sequence[Sequence[bytes]], known: NDArray[np.bool_]) -> tuple[list[bytes], list[bytes]]:
+    """What was not found whole: each record, line and paragraph by itself; and short lines in one, as records run over lines.
 
-def _missed(pieces: Pieces, fields: list[list[bytes]], known: NDArray[np.bool_]) -> tuple[list[bytes], list[bytes]]:
-    """What was not found whole: each record, line and paragraph by itself; and the lines in one, as records run over lines."""
-    first, last = len(pieces.records), len(pieces.records) + len(pieces.lines)
-    lines = [fields[n][0] for n in range(first, last) if not known[n]]
-    # A paragraph of one line is that line once more, as the rows of a text are.
-    paragraphs = [fields[last + n][0] for n, text in enumerate(pieces.paragraphs) if not known[last + n] and "\n" in text.strip()]
-    records = [b" ".join(fields[n]) for n in range(first) if not known[n]] if not pieces.paragraphs else []
-    apart = [part for text in (*records, *lines, *paragraphs) for part in _overlapping(text)]
-    return apart, _overlapping(b" ".join(lines)) if len(lines) > 1 else []
+    Rows are lines once more.
+    """
+    unknown = [b" ".join(fields[n]) for n in np.flatnonzero(~known[: len(fields) - len(pieces.rows)]).tolist()]
+    apart = [part for text in unknown for part in _overlapping(text)]
+    running: list[list[bytes]] = [[]]
+    for n in range(len(pieces.records), len(pieces.records) + len(pieces.lines)):
+        line = fields[n][0]
+        if known[n] or line.count(b" ") >= _LONG_LINE:
+            running.append([])
+        else:
+            running[-1].append(line)
+    joined = [b" ".join(lines) for lines in running if len(lines) > 1]
+    return apart, [part for text in joined for part in _overlapping(text)]
 
 
 def _overlapping(text: bytes) -> list[bytes]:

@@ -30,6 +30,7 @@ _SPAN: Final = 1 << 20  # more than the words of any text: places in different t
 _NEAR: Final = 100  # words: a record's runs that are further apart are two finds
 _AROUND: Final = 48  # words before and after a find in which other records count against it
 _CLEARLY: Final = 1.5  # times what all others cover there
+_GLANCED: Final = 1 << 27  # of a larger table no glance is made: it would take a gigabyte while it is
 _WIDE: Final = 0xE3  # the least first byte of a character that is a word by itself
 
 
@@ -62,14 +63,42 @@ class Runs:
         return self.places // _SPAN
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Known:
-    """Runs of registered stretches (since runs of three: records), sorted by hash; `own`: how many each stretch has."""
+    """Runs of registered stretches (since runs of three: records), sorted by hash; `own`: how many each stretch has.
+
+    Once it has been asked for as many as it holds, it keeps a byte or two for each by which most strangers are told at a glance.
+    """
 
     words: int
     hashes: NDArray[np.uint64]
     stretch: NDArray[np.int64]
     own: NDArray[np.int64]
+    _asked: int = 0
+    _glance: NDArray[np.uint8] | None = None
+
+    def find(self, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which of these hashes are known, and where."""
+        self._asked += len(hashes)
+        likely = self._likely(hashes)
+        # In order, so that each page of the table is read once.
+        likely = likely[np.argsort(hashes[likely])]
+        at = np.minimum(np.searchsorted(self.hashes, hashes[likely]), len(self.hashes) - 1)
+        hit = self.hashes[at] == hashes[likely]
+        return likely[hit], at[hit]
+
+    def _likely(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        if self._glance is None:
+            if self._asked < len(self.hashes) or len(self.hashes) > _GLANCED:
+                return np.arange(len(hashes))
+            bits = max(3, int(len(self.hashes) * 8 - 1).bit_length())
+            glance = np.zeros(1 << bits, dtype=np.bool_)
+            glance[self.hashes >> np.uint64(64 - bits)] = True
+            self._glance = np.packbits(glance)
+        bits = len(self._glance).bit_length() + 2
+        top = hashes >> np.uint64(64 - bits)
+        masks = np.uint8(128) >> (top & np.uint64(7)).astype(np.uint8)
+        return np.flatnonzero(self._glance[top >> np.uint64(3)] & masks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +153,8 @@ def sampled(found: Runs, records: NDArray[np.int64]) -> tuple[NDArray[np.uint64]
 
 def recognise(found: Runs, known: Known, *, running: bool = False) -> Finds:
     """Which stretches a sample's texts hold. `running`: texts in which one record may follow the other."""
-    order = np.argsort(found.hashes)
-    hashes = found.hashes[order]
-    at = np.minimum(np.searchsorted(known.hashes, hashes), len(known.hashes) - 1)
-    hit = np.flatnonzero(known.hashes[at] == hashes)
-    finds, hits = _close_together(found.places[order[hit]], hashes[hit], np.asarray(known.stretch[at[hit]]), known.words)
+    hit, at = known.find(found.hashes)
+    finds, hits = _close_together(found.places[hit], found.hashes[hit], np.asarray(known.stretch[at]), known.words)
     others = _others(finds, hits, 0)
     own = known.own[finds.stretch]
     good = _meets(RUNNING[known.words], finds, hits.distinct, own) & (finds.cover >= _CLEARLY * others)

@@ -12,7 +12,8 @@ import contextlib
 import csv
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -34,6 +35,9 @@ _BOMS: Final = (
 _JSON: Final = msgspec.json.Decoder()
 _FLAT_JSON: Final = msgspec.json.Decoder(dict[str, str])
 _STRING: Final = re.compile(r'"((?:[^"\\\n]|\\.){8,})"')  # one long enough to stand for itself
+_JSON_LINE: Final = re.compile(r"^[^\S\n]*[\[{]", re.MULTILINE)
+_LEAST_LINES: Final = 2  # in a paragraph that isn't just its line
+_LOOKED_AT: Final = 200  # rows by which it is told whether a text is CSV at all
 _TRIES: Final = 16  # lines back that a cut may go for one where quotes balance
 _LEAST_TOLD: Final = 8  # bytes
 _LEAST_OF_TWO: Final = 0.4  # of a head's bytes: zeros in text of two bytes a letter
@@ -41,11 +45,15 @@ _LEAST_OF_TWO: Final = 0.4  # of a head's bytes: zeros in text of two bytes a le
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """What a sample falls into: records as lists of their fields, and lines and paragraphs of plain text."""
+    """What a sample falls into: records as lists of their fields; and of text its lines, and what its lines may make up.
 
-    records: list[list[str]]
-    lines: list[str]
-    paragraphs: list[str]
+    `rows`: the lines as CSV, if they look like it. `paragraphs`: of two lines or more.
+    """
+
+    records: list[list[str]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    paragraphs: list[str] = field(default_factory=list)
 
 
 def encoding_of(head: bytes) -> str | None:
@@ -82,25 +90,37 @@ def pieces_of(text: str, *, alone: bool = True, string_by_string: bool = False) 
     if alone:
         good, whole = parse_json(text)
         if good and isinstance(whole, dict | list):
-            return Pieces([leaves(item) for item in (whole if isinstance(whole, list) else [whole])], [], [])
+            return Pieces([leaves(item) for item in (whole if isinstance(whole, list) else [whole])])
     rows = _json_lines(text)
     if rows is not None:
-        return Pieces(rows, [], [])
+        return Pieces(rows)
     if string_by_string:
-        return Pieces([[said] for said in _strings(text)], [], [])
+        return Pieces([[said] for said in _strings(text)])
+    lines = text.splitlines()
+    records: list[list[str]] = []
+    if ("{" in text or "[" in text) and _JSON_LINE.search(text):
+        records, lines = _parted(lines)
+    said = [line for line in lines if line and not line.isspace()]
+    if records:
+        return Pieces(records, said)
+    if len(said) < _LEAST_LINES:
+        return Pieces([], said, _rows(text))
+    whole_text = "\n".join("" if line.isspace() else line for line in lines)
+    paragraphs = [part for part in whole_text.split("\n\n") if "\n" in part.strip("\n")]
+    return Pieces([], said, _rows(text), paragraphs)
+
+
+def _parted(lines: list[str]) -> tuple[list[list[str]], list[str]]:
+    """The records among lines, and the lines that are none."""
     records: list[list[str]] = []
     rest: list[str] = []
-    for line in text.splitlines():
+    for line in lines:
         good, value = parse_json(line) if line.lstrip()[:1] in ("{", "[") else (False, None)
         if good:
             records.append(leaves(value))
         else:
             rest.append(line)
-    lines = [line for line in rest if line.strip()]
-    if records:
-        return Pieces(records, lines, [])
-    paragraphs = [p for p in "\n".join("" if line.isspace() else line for line in rest).split("\n\n") if p.strip()]
-    return Pieces(_rows(text), lines, paragraphs)
+    return records, rest
 
 
 def _begins_one_value(text: str) -> bool:
@@ -134,11 +154,18 @@ def _rows(text: str) -> list[list[str]]:
     """The rows of a text that looks like CSV: most have two fields or more."""
     first = text[: text.find("\n")] if "\n" in text else text
     delimiter = max(",;\t|", key=first.count)
-    rows: list[list[str]] = []
+    start = list(islice(_csv(text[: _LOOKED_AT * 100], delimiter), _LOOKED_AT))
+    if sum(len(row) > 1 for row in start) * 2 <= len(start):
+        return []
+    rows = list(_csv(text, delimiter))
+    return rows if sum(len(row) > 1 for row in rows) * 2 > len(rows) else []
+
+
+def _csv(text: str, delimiter: str) -> Iterator[list[str]]:
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     # The rows before an error are as good as any; the text is read as text too.
     with contextlib.suppress(csv.Error):
-        rows.extend(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    return rows if sum(len(row) > 1 for row in rows) * 2 > len(rows) else []
+        yield from rows
 
 
 def _texts(read: Callable[[int], bytes], encoding: str) -> Iterator[tuple[str, bool]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -94,7 +95,7 @@ def read(source: memoryview, media: Media, found: Scan, *, scope: bytes) -> Iter
         first = last
 
 
-def keys_of(fields: list[list[bytes]]) -> tuple[list[bytes], list[list[bytes]]]:
+def keys_of(fields: Sequence[Sequence[bytes]]) -> tuple[list[bytes], list[list[bytes]]]:
     """Of each record's normalised fields: its whole text, and every text that stands for it.
 
     Whole in the order given (a line of text), whole with fields sorted (columns and keys reordered), and each field that
@@ -126,18 +127,21 @@ def parse_json(raw: bytes | str) -> tuple[bool, Any]:
         return False, None
 
 
-def fields_of_all(texts: Sequence[list[str]]) -> list[list[bytes]]:
+def fields_of_all(texts: Sequence[Sequence[str]]) -> list[Sequence[bytes]]:
     """Normalise every field of every record, together."""
-    flat = normalise.normalise_all([text for record in texts for text in record])
-    out: list[list[bytes]] = []
+    flat = normalise.normalise_all(list(chain.from_iterable(texts)))
+    counts = list(map(len, texts))
+    if counts and counts[0] and counts.count(counts[0]) == len(counts):
+        return list(zip(*[iter(flat)] * counts[0], strict=True))  # the same fields in each: no need to count
+    out: list[Sequence[bytes]] = []
     at = 0
-    for record in texts:
-        out.append(flat[at : at + len(record)])
-        at += len(record)
+    for count in counts:
+        out.append(flat[at : at + count])
+        at += count
     return out
 
 
-def fingerprints_of(fields: list[list[bytes]]) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+def fingerprints_of(fields: Sequence[Sequence[bytes]]) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
     """Runs of words of each record that has any; which stretch each is of; and which record each stretch is.
 
     A stretch is a record: no run spans two of its fields, because fields part ways.

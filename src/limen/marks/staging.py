@@ -203,7 +203,9 @@ def look_up(readings: list[Reading], records: int, canaries: Sequence[bytes]) ->
     )
 
 
-def _of_canaries(fields: list[list[bytes]], records: int) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+def _of_canaries(
+    fields: Sequence[Sequence[bytes]], records: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
     runs, stretch, owner = fingerprints_of(fields)
     return runs, stretch, owner + records
 

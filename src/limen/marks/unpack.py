@@ -151,7 +151,7 @@ class Unpacking:
                 from limen.marks import tabular  # noqa: PLC0415  Arrow's readers, for those who have such a sample
 
                 for records in tabular.records_in(kind, self._whole(source), self._charge):
-                    yield Pieces(records, [], [])
+                    yield Pieces(records)
             case _:
                 yield from self._text(source)
 

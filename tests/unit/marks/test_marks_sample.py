@@ -367,7 +367,7 @@ def test_long_texts_are_cut_where_nothing_is_lost():
     assert sum(row["answer"] in texts for row in rows) >= len(rows) - len(whole)
     # Quoted newlines stay within their fields.
     quoted = "".join(f'"{row["answer"]}\n\nand more",{row["id"]}\r\n' for row in rows)
-    assert sum(len(row) == 2 for p in pieces(quoted) for row in p.records) == len(rows)
+    assert sum(len(row) == 2 for p in pieces(quoted) for row in p.rows) == len(rows)
     # One line without an end is cut between words.
     line = " ".join(row["answer"] for row in rows) * 3
     assert " ".join(x for p in pieces(line) for x in p.lines).split() == line.split()
