@@ -151,7 +151,8 @@ class Arbiter:
                     f"key {key.id}: {', '.join(bad)} are not what entry {manifest['commit']} commits to: the key is wrong"
                 )
             if commit.get("levels", "nuida8") != key.table:
-                self.differs(f"key {key.id}: its levels are not those of entry {manifest['commit']}")
+                self.differs(f"key {key.id}: its levels are not those of entry {manifest['commit']}: nothing is recomputed")
+                opened = False
         every = {(slot.key, slot.leaf): slot for rows in shown for slot in rows if slot.key in self._keys}
         edited = 0
         for slot in every.values():
@@ -164,6 +165,13 @@ class Arbiter:
             f"keys: {len({m['key'] for m in self.manifests})} opened; tier and level of {len(every)} slots follow{more}"
         )
         return opened
+
+    def recompute(self) -> Arbiter:
+        """3 to 5, as far as the keys reach: with a wrong table of levels no bias is known, and nothing is recomputed."""
+        shown = self.slots()
+        if self.keys(shown):
+            self.scores(shown)
+        return self
 
     def scores(self, shown: list[list[dealing.Slot]]) -> None:
         """5. Every figure of every look."""
@@ -327,11 +335,7 @@ def read(raw: bytes, keys: list[dict[str, Any]], vkey: str) -> Arbiter:
 
 def check(raw: bytes, keys: list[dict[str, Any]], vkey: str) -> Arbiter:
     """Recompute a bundle; Refused if it does not read."""
-    arbiter = read(raw, keys, vkey)
-    shown = arbiter.slots()
-    if arbiter.keys(shown):
-        arbiter.scores(shown)
-    return arbiter
+    return read(raw, keys, vkey).recompute()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import random
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -14,10 +15,14 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from inprocess import a_gateway
+from limen.core.types import Recipient
 from limen.marks import decoder as dec
 from limen.marks.classes import Classes
-from limen.marks.code import BIASES
-from limen.marks.keys import opened
+from limen.marks.code import BIASES, codebook
+from limen.marks.index import OBSERVED, Observed
+from limen.marks.keys import MarkKey, opened
+from limen.marks.trace import score
+from limen.registration import Marking, Source
 from limen.response.trace_words import short
 from limen.verify import arbiter, dealing, offline, scoring
 from tracing import Q03, Q11, copy_id, copy_of, leak, reads, trace, verb
@@ -95,6 +100,31 @@ def test_the_same_case_under_the_same_checkpoint_gives_the_same_bytes_and_names_
     assert case.key["subkeys"]["copy"] not in text
     assert offline.zipped(offline.unzipped(case.raw)) == case.raw
     assert case.first["look"] == 1
+
+
+def test_two_lineages_two_tables_and_withheld_records_are_recomputed_too(tmp_path):
+    async def made():
+        gateway = await a_gateway(tmp_path / "data")
+        try:
+            await verb(gateway, "key.rotate", asset="orchid-sft-v3", levels="nuida16", reason="to try it")
+            source, marking = Source("sft.jsonl", tmp_path / "data" / "sft.jsonl"), Marking(pairs_percent=70, withhold_percent=30)
+            await gateway.registrar.register("orchid-sft-v3", [source], marking, by="test")
+            await trace(gateway, leak(tmp_path / "a.jsonl", copy_of(gateway, Q03), 250), case="two")
+            told = await verb(gateway, "case.export", case="two", output=str(tmp_path / "two.zip"))
+            return told, [opened(gateway.custody.shelf.key(name)) for name in ("orchid-sft-v3", "orchid-sft-v3~2")]
+        finally:
+            await gateway.close()
+
+    told, keys = asyncio.run(made())
+    raw = (tmp_path / "two.zip").read_bytes()
+    found = arbiter.check(raw, keys, told["log"])
+    assert found.wrong == []
+    rows = [row for look in found.looks for row in look["slots"]]
+    assert {row[0] for row in rows} == {0, 1}  # both lineages know these records
+    assert {row[5] for row in rows} == {0, 1}  # pairs, and records that are withheld
+    assert max(row[4] for row in rows) > 3  # a level that only the larger table has
+    other = [{**one, "levels": "nuida8"} for one in keys]
+    assert any("its levels are not those of entry" in line for line in arbiter.check(raw, other, told["log"]).wrong)
 
 
 # --- it names what was changed
@@ -226,3 +256,73 @@ def test_both_implementations_weigh_any_leak_alike(found, threshold):
 def test_a_report_shortens_copy_ids_as_the_arbiter_does(case):
     copy = case.looks[1]["result"]["copies"][0]["copy"]
     assert short(copy) == copy[:12]
+
+
+def leaked(seed):
+    """Two looks at what a coalition of 1 to 4 made of 40 copies: slots with symbols, and both implementations' keys."""
+    draw = random.Random(seed)
+    key = MarkKey.make("k", random=draw.randbytes)
+    people = [Recipient(f"{n:032x}", f"v{n % 4}", f"{n:032x}", f"{n % 4:032x}") for n in range(40)]
+    coalition = draw.sample(range(40), draw.randint(1, 4))
+    looks = []
+    for _ in range(2):
+        count = draw.choice([40, 150, 500])
+        rows = np.zeros(count, dtype=OBSERVED)
+        for at in range(count):
+            rows[at] = (0, at, draw.random() < 1 / 3, draw.randrange(4), draw.random() < 0.1, draw.randrange(900), 1)
+        _, first = np.unique(rows[["tier", "level", "index"]], return_index=True)
+        rows = rows[np.sort(first)]
+        for tier in (0, 1):
+            mine = np.flatnonzero(rows["tier"] == tier)
+            whose = [people[j].copy_id if tier == 0 else people[j].vendor_copy_id for j in coalition]
+            bits = codebook(key, tier, whose, levels=rows["level"][mine], indexes=rows["index"][mine])
+            for at, held in zip(mine.tolist(), bits, strict=True):
+                shown = 1 << int(held[draw.randrange(len(held))])
+                flipped = 3 - shown if draw.random() < 0.04 else shown
+                both = 3 if len(set(held.tolist())) == 2 and draw.random() < 0.2 else flipped
+                rows["seen"][at] = 2 if rows["kind"][at] else both
+        looks.append(Observed(("k",), rows, matched={"v": rows["number"]}))
+    return key, people, looks, {people[j].copy_id for j in draw.sample(range(40), 12)}
+
+
+def agree(seed):
+    """Whether the two say the same of one leak; how many copies are found."""
+    key, people, looks, served = leaked(seed)
+    ours = score(looks[1], people, keys={"k": key}, served=served, alpha=1e-4, earlier=looks[:1])
+    theirs = dealing.Key(opened(key))
+    rows = [
+        [
+            dealing.Slot(
+                "k", 0, 0, "", *(int(row[name]) for name in ("tier", "level", "kind", "index")), ("", ""), int(row["seen"])
+            )
+            for row in look.slots
+        ]
+        for look in looks
+    ]
+    new = arbiter._counted_once(rows)
+    whose = [(one.copy_id, one.copy_id in served) for one in people]
+    shown = [scoring.Shown(some, [theirs.bits(copy, some) for copy, _ in whose]) for some in
+             ([slot for slot in look if slot.tier == 0] for look in new)]  # fmt: skip
+    prior = arbiter._log_priors([had for _, had in whose])
+    _, found, best = scoring.search(shown, prior, 1e-4, lambda slot: theirs.of_256[slot.level] / 256)
+    figures = [arbiter._figures(one, shown, whose) for one in found]
+    assert [one["copy"] for one in figures] == [one.copy_id for one in ours.copies]
+    for one, other in zip(ours.copies, figures, strict=True):
+        assert (one.slots, one.agree, one.look, one.round, one.attack) == tuple(
+            other[name] for name in ("slots", "agree", "look", "round", "attack")
+        )
+        assert math.isclose(math.log(one.p), math.log(other["p"]), rel_tol=arbiter.TOLERANCE, abs_tol=arbiter.TOLERANCE)
+        assert math.isclose(math.log(one.q), math.log(other["q"]), rel_tol=arbiter.TOLERANCE, abs_tol=arbiter.TOLERANCE)
+    assert (best is None) == (ours.second_best is None)
+    return len(figures)
+
+
+def test_both_implementations_implicate_the_same_copies_by_the_same_figures():
+    assert sum(agree(seed) for seed in (1, 2)) == 3
+
+
+@pytest.mark.slow
+def test_a_hundred_leaks_are_told_alike_by_both():
+    found = sum(agree(seed) for seed in range(100))
+    print(f"{found} copies implicated in 100 leaks, each by the same figures")
+    assert found > 30
