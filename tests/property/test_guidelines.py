@@ -40,7 +40,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=40), st.lists(st.integers(0, 1), min_size=20, max_size=20))
 def test_any_source_is_refused_with_a_line_or_has_copies_of_one_length_without_markers(pieces, sides):
     raw = "".join(pieces).encode()
@@ -53,7 +53,7 @@ def test_any_source_is_refused_with_a_line_or_has_copies_of_one_length_without_m
     _copies_are_sound(raw, places, sides)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     st.lists(
         st.tuples(

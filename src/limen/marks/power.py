@@ -49,7 +49,7 @@ class Reach:
 
 def reaches(slots: NDArray[np.void], *, records: float, recipients: int, vendors: int, alpha: float) -> list[Reach]:
     """For 1, 2, 3, 5, 8 colluders and for a vendor. `slots` as `coverage.Held` has them, each once; `records` of a copy."""
-    needed = {c: math.ceil(_tier_slots(c, count, recipients, alpha) / (1 - VENDOR_SHARE)) for c, count in MEASURED.items()}
+    needed = {c: math.ceil(measured_for(c, recipients, alpha) / (1 - VENDOR_SHARE)) for c in MEASURED}
     scale = _scale(1, alpha, vendors, MEASURED_VENDORS)
     needed[0] = math.ceil(MEASURED_VENDOR * scale / VENDOR_SHARE)
     showing = _Showing.of(slots)
@@ -87,8 +87,9 @@ def worth_of_present(colluders: int) -> float:
     return min(1.0, gain / information(colluders)[0])
 
 
-def _tier_slots(colluders: int, measured: int, copies: int, alpha: float) -> float:
-    return measured * _scale(colluders, alpha, copies, MEASURED_COPIES)
+def measured_for(colluders: int, copies: int, alpha: float) -> float:
+    """Slots of the person tier for so many colluders among so many copies, all of which had access."""
+    return MEASURED[colluders] * _scale(colluders, alpha, copies, MEASURED_COPIES)
 
 
 def _scale(colluders: int, alpha: float, copies: int, measured: int) -> float:

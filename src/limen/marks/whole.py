@@ -11,6 +11,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from limen.marks.prepare import LEAST_SLOTS, prepare
 from limen.marks.registry import Registry
 from limen.marks.staging import Unmarked
@@ -76,6 +78,8 @@ def floor_of(
                 continue
             numbers = found.slots["number"].tolist()
             held.update(numbers)
+            # A record that stands in two shards, in one of them without its partner, is everyone's: so is the partner.
+            held -= set(np.flatnonzero(Registry.load(memory).slots["retired"]).tolist())
             if len(held) >= least or min(numbers, default=lived) < lived:
                 return Floor(1)
     finally:

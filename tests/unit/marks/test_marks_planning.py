@@ -18,14 +18,18 @@ from pyarrow import parquet
 from inprocess import a_gateway
 from limen.cli.plan import asset_plan, text_of
 from limen.core.errors import Invalid
+from limen.marks.code import codeword
 from limen.marks.copy import copy_of
 from limen.marks.coverage import held_of, unseen_share
 from limen.marks.decoder import slots_for
+from limen.marks.index import OBSERVED, Observed
 from limen.marks.keys import MarkKey
-from limen.marks.power import MEASURED, reaches, worth_of_present
+from limen.marks.levels import NUIDA8
+from limen.marks.power import MEASURED, measured_for, reaches, worth_of_present
 from limen.marks.prepare import prepare
 from limen.marks.registry import WITHHELD
 from limen.marks.search import threshold_for
+from limen.marks.trace import score
 from limen.planning import plan
 from limen.registration import Marking, sources_below
 
@@ -81,7 +85,7 @@ def test_plan_and_registration_agree_on_every_part(tmp_path, mixed):
 def test_a_plan_of_the_same_bytes_says_the_same_and_leaves_nothing(mixed, tmp_path):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    first, again = (planned(mixed, scratch=scratch) for _ in range(2))
+    first, again = (planned(mixed / "guides", scratch=scratch) for _ in range(2))
     assert first == again
     assert not list(scratch.iterdir())
 
@@ -96,7 +100,7 @@ def test_what_reaches_nobody_is_what_a_simulation_of_keys_says(tmp_path, recipie
     made = planned(source, marking, recipients=recipients, vendors=vendors)
     people = [person(n, vendor=f"v{n % vendors}") for n in range(recipients)]
     shares, seen = [], []
-    for n in range(8):
+    for n in range(6):
         key = MarkKey("plan", random.Random(n).randbytes(32), b"s" * 32)
         prepared = prepare(
             source,
@@ -263,7 +267,7 @@ def test_the_command_prints_the_plan_and_its_json(mixed):
     assert told.exit_code == 0, told.output
     assert "guides/a.md" in told.output
     assert "logo.png: cannot be fingerprinted: limen has no carrier for .png" in told.output
-    as_json = CliRunner().invoke(asset_plan, [str(mixed), "--json"])
+    as_json = CliRunner().invoke(asset_plan, [str(mixed / "guides"), "--json"])
     document = json.loads(as_json.stdout)
     assert document["schema"] == "limen/asset-plan/v1"
     assert [reach["colluders"] for reach in document["reach"]] == [1, 2, 3, 5, 8, 0]
@@ -287,3 +291,30 @@ def test_the_page_shows_what_the_command_prints(tmp_path, monkeypatch):
     for arguments in (["pool.jsonl", "guides", "--recipients", "30", "--vendors", "2"], ["guides/g0.md"]):
         printed = CliRunner().invoke(asset_plan, arguments).stdout
         assert f"$ limen asset plan {' '.join(arguments)}\n{printed}" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("colluders", [1, 2, 3, 5])
+def test_withheld_records_that_colluders_pool_name_one_of_them_at_the_planned_length(colluders):
+    """Person tier, a thousand copies; all that any of them has is leaked, cut down at random to the planned length."""
+    people = [person(n) for n in range(1000)]
+    needed = measured_for(colluders, 1000, 1e-9) / worth_of_present(colluders)
+    named = 0
+    for trial in range(30):
+        rng = np.random.default_rng([colluders, trial])
+        key = MarkKey("orchid", rng.bytes(32), b"s" * 32)
+        levels = rng.choice(4, size=int(needed * 4) + 400, p=NUIDA8.shares).astype(np.uint8)
+        index = np.zeros(len(levels), dtype=np.uint32)
+        for level in range(4):
+            index[levels == level] = np.arange(np.count_nonzero(levels == level))
+        tiers = np.zeros(len(levels), dtype=np.uint8)
+        guilty = [people[n] for n in rng.choice(1000, size=colluders, replace=False)]
+        present = np.flatnonzero(np.any([codeword(key, p, tiers=tiers, levels=levels, indexes=index) for p in guilty], axis=0))
+        at = np.sort(rng.choice(present, size=int(needed), replace=False))
+        rows = np.zeros(len(at), dtype=OBSERVED)
+        rows["number"], rows["level"], rows["index"], rows["kind"], rows["seen"] = at, levels[at], index[at], WITHHELD, 2
+        observed = Observed(("orchid",), rows, {"sample": np.array([1])})
+        result = score(observed, people, keys={"orchid": key}, served=[p.copy_id for p in people])
+        assert {copy.recipient for copy in result.copies} <= {p.id for p in guilty}
+        named += bool(result.copies)
+    assert named >= 29
