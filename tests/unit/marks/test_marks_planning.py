@@ -294,7 +294,7 @@ def test_the_page_shows_what_the_command_prints(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("colluders", [1, 2, 3, 5])
+@pytest.mark.parametrize("colluders", [1, 2, 3, 5, 8])
 def test_withheld_records_that_colluders_pool_name_one_of_them_at_the_planned_length(colluders):
     """Person tier, a thousand copies; all that any of them has is leaked, cut down at random to the planned length."""
     people = [person(n) for n in range(1000)]
