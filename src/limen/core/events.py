@@ -61,6 +61,7 @@ KINDS: Final = frozenset(
         "hold.lift",
         "erasure",  # a person's key, identity and side records are destroyed
         "key.commit",  # a mark key's commitment and the slot manifest's root, before the first serve
+        "copy.derive",  # a report had copies worked out: how many, of which assets
         "key.rotate",  # which key an asset's next version takes, with its commitment
         "key.request",  # somebody asks that a key be opened to an arbiter
         "key.open",  # durable before its subkeys are shown; the key ends here

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from limen.core.errors import Invalid
+from limen.core.errors import Invalid, LedgerUnavailable
 from limen.core.types import Grade
 from limen.response import served
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from limen.marks.copy import Copy
 
 SCHEMA = "limen/exposure/v1"
+MAX_NAMED = 500  # assets that one entry names
 TIERS = ("granted", "served_ever", "served_since", "by_session", "never_served")
 
 Records = dict[tuple[int, str], "np.ndarray[Any, np.dtype[np.int64]]"]  # (version, shard) -> sorted record numbers
@@ -90,6 +91,7 @@ class Exposure:
         self._snapshot = snapshot
         self._pseudonym = pseudonym
         self._copy_of = copy_of
+        self.derived: set[tuple[str, str]] = set()  # (holder, asset) whose marked copies were worked out
 
     def report(
         self,
@@ -218,6 +220,8 @@ class Exposure:
         if found is None:
             return np.zeros(1, dtype=np.int64)  # an object that the catalog does not know counts as one, whole
         copy = self._copy_of(holder, *found)
+        if found[1].prepared:
+            self.derived.add((holder, asset))
         merged = _merged(ranges) if ranges is not None else [(0, copy.length)]
         return np.unique(np.concatenate([copy.records(start, end) for start, end in merged]))
 
@@ -366,3 +370,19 @@ def _count(records: Records) -> int:
 def _ids(records: Records) -> list[str]:
     """`shard@version#record`, in order; a record number at or past the source's count is a canary."""
     return [f"{path}@{version}#{n}" for (version, path), numbers in sorted(records.items()) for n in numbers.tolist()]
+
+
+async def enter(custody: Custody, what: str, derived: set[tuple[str, str]], *, by: str) -> list[str]:
+    """Write down that a report had copies worked out outside a serve; durable when this returns, and before anybody is told.
+
+    A lost log does not keep back a report that a responder needs: then what is returned says so.
+    """
+    if not derived:
+        return []
+    assets = sorted({asset for _, asset in derived})
+    fields = {"for": what, "copies": len({holder for holder, _ in derived}), "assets": assets[:MAX_NAMED], "by": by}
+    try:
+        await custody.ledger.append(*custody.scribe.write("copy.derive", fields, None))
+    except LedgerUnavailable:
+        return ["the log can't be written: that this report worked out people's copies is in no entry"]
+    return []

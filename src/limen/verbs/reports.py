@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 async def exposure_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """The exposure report of one subject."""
-    del by
     custody = gateway.custody
     custody.windows.close_all()  # so that their outcomes are in the report
     await custody.ledger.flush()
@@ -28,39 +27,42 @@ async def exposure_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str
     window = exposure.Window(args.get("since_us"), args.get("until_us"), args.get("session"))
     reader = exposure.for_custody(custody)
     report = await asyncio.to_thread(lambda: reader.report(args["subject"], window, custody.ledger.entries(0, head.size), head))
-    return {**report, "observed": await observed_part(gateway, args)}
+    unlogged = await exposure.enter(custody, "exposure", reader.derived, by=by)
+    return {**report, "unknown": [*report["unknown"], *unlogged], "observed": await observed_part(gateway, args)}
 
 
 async def keys_list(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """The key inventory; with a vendor, every key that touched its path."""
-    del by
     custody, vendor = gateway.custody, args.get("vendor")
     if vendor is not None:
         custody.catalog.snapshot.vendor(vendor)
     custody.windows.close_all()  # so that their outcomes are in the report
     await custody.ledger.flush()
     who = gateway.who.current()
-    answer = await asyncio.to_thread(_keys, gateway, who, vendor)
+    answer, derived = await asyncio.to_thread(_keys, gateway, who, vendor)
+    answer["unknown"] += await exposure.enter(custody, "keys", derived, by=by)
     answer["unknown"] += gateway.who.said(who)[1]
     return answer
 
 
-def _keys(gateway: Gateway, who: Who, vendor: str | None) -> dict[str, Any]:
+def _keys(gateway: Gateway, who: Who, vendor: str | None) -> tuple[dict[str, Any], set[tuple[str, str]]]:
+    """The inventory, and whose copies of what had to be worked out for it."""
     custody, data, depot = gateway.custody, gateway.config.data, gateway.observing.depot
     head = custody.ledger.head()
     now_us = custody.moment_us()
     scans, unknown = scanning.recorded(data, custody.ledger.entries(0, head.size))
     skew_us = max(depot.skews().values(), default=0) * 1_000_000
     inventory = keys.Inventory(Keyring.of(secret(data, "server.key")), scans, Observed(depot, who), skew_us=skew_us)
+    reader = exposure.for_custody(custody)
     if wanted := inventory.wanted:
-        handed, gaps = exposure.for_custody(custody).handed(wanted, custody.ledger.entries(0, head.size), head)
+        handed, gaps = reader.handed(wanted, custody.ledger.entries(0, head.size), head)
         inventory.served(handed, lambda holder: custody.catalog.snapshot.holder_by_id(holder).vendor)
         unknown += gaps
     answer = inventory.report(vendor, now_us=now_us)
     answer["unknown"] += unknown
     if not depot.imports():
         answer["unknown"].append("no log of another system was imported: which keys were used or read there, limen cannot say")
-    return answer
+    return answer, reader.derived
 
 
 VERBS: Final[dict[str, Verb]] = {

@@ -137,19 +137,23 @@ async def asset_page_(gateway: Gateway, args: dict[str, Any], by: str) -> dict[s
 
 async def review(gateway: Gateway, args: dict[str, Any], by: str) -> dict[str, Any]:
     """Every vendor's exposure and audit, and every asset's page."""
-    del by
     await _settled(gateway)
-    return await asyncio.to_thread(_reviewed, gateway, args)
+    derived: set[tuple[str, str]] = set()
+    report = await asyncio.to_thread(_reviewed, gateway, args, derived)
+    report["unknown"] += await exposure.enter(gateway.custody, "review", derived, by=by)
+    return report
 
 
-def _reviewed(gateway: Gateway, args: dict[str, Any]) -> dict[str, Any]:
+def _reviewed(gateway: Gateway, args: dict[str, Any], derived: set[tuple[str, str]]) -> dict[str, Any]:
     custody, snapshot = gateway.custody, gateway.custody.catalog.snapshot
     now_us, head = custody.moment_us(), custody.ledger.head()
     window = exposure.Window(args.get("since_us"))
     vendors = []
     for vendor in snapshot.vendors():
         asked = {**args, "subject": f"vendor/{vendor.id}"}
-        report = exposure.for_custody(custody).report(asked["subject"], window, custody.ledger.entries(0, head.size), head)
+        reader = exposure.for_custody(custody)
+        report = reader.report(asked["subject"], window, custody.ledger.entries(0, head.size), head)
+        derived |= reader.derived
         report["observed"] = _observed(gateway, asked)
         question = audit.Question(vendor.id, args.get("since_us"), now_us)
         access = _audited(gateway, args, question)
