@@ -118,12 +118,25 @@ def prepare_guide(
     return Prepared.open(out)
 
 
-def stretches_in(forms: Sequence[bytes], widths: Sequence[int]) -> NDArray[np.uint64]:
-    """Hashes of all stretches of so many words, for each width, in normalised texts that follow one another. Sorted."""
+def stretches_in(forms: Sequence[bytes], stretches: Sequence[NDArray[np.void]]) -> list[NDArray[np.int64]]:
+    """Of each guideline's stretches, by whose records any stands in normalised texts that follow one another."""
+    found = [np.zeros(0, dtype=np.int64) for _ in stretches]
+    if not stretches:
+        return found
     text = b" ".join(forms)
     pieces = [text[max(0, at - _OVERLAP) : at + _PIECE] for at in range(0, len(text), _PIECE)]
-    found = [nearby.runs(pieces, words=width).hashes for width in widths]
-    return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.uint64)
+    hashes = np.concatenate([some["hash"] for some in stretches])
+    widths = np.concatenate([some["words"] for some in stretches])
+    for width in np.unique(widths).tolist():
+        # Nearly no stretch of a text is ours: a glance at sixteen bits of each spares the search.
+        ours = np.zeros(1 << 16, dtype=np.bool_)
+        ours[hashes[widths == width] >> np.uint64(48)] = True
+        held = nearby.runs(pieces, words=width).hashes
+        near = held[ours[held >> np.uint64(48)]]
+        for number, some in enumerate(stretches):
+            seen = some["record"][np.isin(some["hash"], near)]
+            found[number] = np.union1d(found[number], seen)
+    return found
 
 
 def _scanned(raw: bytes, places: list[Place]) -> tuple[Scan, list[int]]:

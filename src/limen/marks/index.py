@@ -198,11 +198,8 @@ class Index:
         """Digests of the wordings of guidelines of which a stretch stands anywhere in these texts, over their ends too."""
         looks = [(look, look.stretches) for look in self._looks if look.stretches is not None]
         forms = [form for record in texts for form in record] if looks else []
-        widths = sorted({width for _, stretches in looks for width in np.unique(stretches["words"]).tolist()})
-        held = stretches_in(forms, widths)
         digests = [np.zeros((0, 2), dtype=np.uint64)]
-        for look, stretches in looks:
-            records = np.unique(stretches["record"][np.isin(stretches["hash"], held)])
+        for (look, _), records in zip(looks, stretches_in(forms, [some for _, some in looks]), strict=True):
             digests.append(look.names_of(records[look.refs[records] >= 0]))
         return np.concatenate(digests)
 

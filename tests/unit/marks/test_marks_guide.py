@@ -165,6 +165,16 @@ def test_wordings_that_no_leak_could_tell_apart_are_refused_with_their_line(lab,
     assert caught.value.field == f"guide.md, line {line}"
 
 
+def test_preparing_is_deterministic_and_text_that_shares_no_wording_costs_no_slot(lab, guide):
+    again = lab.prepare(guideline(160), media="authored", least=150)
+    assert {p.name: p.read_bytes() for p in sorted(guide.path.iterdir())} == {
+        p.name: p.read_bytes() for p in sorted(again.path.iterdir())
+    }
+    pool = lab.prepare(jsonl(records(60, seed=40)))
+    alone, both = (Index(some).observe(lab.bytes(pool, person(3))).slots for some in ([pool], [pool, guide]))
+    assert alone.tobytes() == both.tobytes()
+
+
 def test_a_slot_s_two_sides_have_digests_of_their_own(guide):
     assert (guide.slots["sides"][:, 0] != guide.slots["sides"][:, 1]).any(axis=1).all()
     assert len(np.unique(guide.slots["sides"].reshape(-1, 2), axis=0)) == 2 * len(guide.slots)
