@@ -74,17 +74,22 @@ def placed(observed: Observed, marked: Mapping[str, Marked]) -> tuple[list[dict[
         used += [one] if here.any() else []
     if (where < 0).any():
         raise RuntimeError("an observed slot is in no matched version")
-    slots = [
-        [version, at, *_leaf(used[version].prepared.slots[at]), seen]
-        for version, at, seen in zip(where.tolist(), place.tolist(), rows["seen"].tolist(), strict=True)
-    ]
+    slots: list[list[Any]] = []
+    for version, one in enumerate(used):
+        mine = np.flatnonzero(where == version)
+        slots += _rows(version, place[mine], one.prepared.slots[place[mine]], rows["seen"][mine])
     return [one.to_json() for one in used], sorted(slots)
 
 
-def _leaf(slot: NDArray[np.void]) -> list[Any]:
-    sides = [f"{int(high):016x}{int(low):016x}" for high, low in slot["sides"]]
-    fixed = [int(slot[name]) for name in ("tier", "level", "kind", "index")]
-    return [slot["id"].tobytes().hex(), *fixed, *sides]
+def _rows(version: int, places: NDArray[np.int64], slots: NDArray[np.void], seen: NDArray[np.uint8]) -> list[list[Any]]:
+    """One row a slot, all of one version."""
+    ids = np.ascontiguousarray(slots["id"]).tobytes().hex()
+    sides = np.ascontiguousarray(slots["sides"]).astype(">u8").tobytes().hex()
+    fixed = zip(*(slots[name].tolist() for name in ("tier", "level", "kind", "index")), strict=True)
+    return [
+        [version, at, ids[32 * n : 32 * n + 32], *some, sides[64 * n : 64 * n + 32], sides[64 * n + 32 : 64 * n + 64], symbol]
+        for n, (at, some, symbol) in enumerate(zip(places.tolist(), fixed, seen.tolist(), strict=True))
+    ]
 
 
 @dataclass(frozen=True, slots=True)
