@@ -23,6 +23,7 @@ from limen.marks.index import OBSERVED, Observed
 from limen.marks.keys import MarkKey, opened
 from limen.marks.trace import score
 from limen.registration import Marking, Source
+from limen.response import trace as tracing
 from limen.response.trace_words import short
 from limen.verify import arbiter, dealing, offline, scoring
 from tracing import Q03, Q11, copy_id, copy_of, leak, reads, trace, verb
@@ -185,6 +186,25 @@ def test_what_was_changed_in_a_look_is_named_and_so_is_the_look(case, path, chan
 def test_what_was_changed_around_the_looks_is_named(case, path, change, named):
     wrong = checked(case, bent(case, path, change)).wrong
     assert any(named in line for line in wrong), wrong
+
+
+def test_a_lie_that_stands_in_the_log_is_named_by_its_figure(tmp_path, monkeypatch):
+    real = tracing._figures
+    monkeypatch.setattr(tracing, "_figures", lambda one: {**real(one), "q": real(one)["q"] / 10})
+
+    async def made():
+        gateway = await a_gateway(tmp_path / "data")
+        try:
+            await trace(gateway, leak(tmp_path / "a.jsonl", copy_of(gateway, Q03), 200), case="lie")
+            told = await verb(gateway, "case.export", case="lie", output=str(tmp_path / "lie.zip"))
+            return told, opened(gateway.custody.shelf.key("orchid-sft-v3"))
+        finally:
+            await gateway.close()
+
+    told, key = asyncio.run(made())
+    wrong = arbiter.check((tmp_path / "lie.zip").read_bytes(), [key], told["log"]).wrong
+    assert wrong
+    assert all(line.startswith("look 1: q of ") for line in wrong)
 
 
 def test_a_wrong_key_is_named_and_so_is_one_that_is_not_there(case):
