@@ -76,6 +76,7 @@ from limen.privacy.retention import Retention
 from limen.recovery import Recovery
 from limen.registration import Registrar
 from limen.response.cases import Cases
+from limen.response.model_tests import ModelTests
 from limen.standing import NOTE, Standing
 from limen.store.blobs import Blobs
 from limen.store.drops import Drops
@@ -126,6 +127,7 @@ class Gateway:
     facts: Facts
     filed: Filed
     cases: Cases
+    model_tests: ModelTests
     evidence_keys: Keys
     matching: Matching
     asking: Asking
@@ -225,6 +227,7 @@ class Gateway:
             facts=Facts(data, ledger, Listed(boms, advisories, Named(matching)), origin=config.ledger.origin),
             filed=filed,
             cases=Cases.of(data, ledger, origin=config.ledger.origin),
+            model_tests=ModelTests.of(data, ledger, origin=config.ledger.origin),
             evidence_keys=Keys(data, filed, filing, os.urandom),
             matching=matching,
             asking=Asking(boms, advisories, matching, assurance.lookback_days, sources),
@@ -251,6 +254,7 @@ class Gateway:
         self.facts.close()
         self.filed.close()
         self.cases.close()
+        self.model_tests.close()
         self.advised.close()
         await self.custody.ledger.close()
         self.custody.catalog.close()

@@ -62,6 +62,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "drop": ("limen.cli.drop", "returned work: quality by gold items, release to training without canaries"),
     "trace": ("limen.cli.trace", "whose copy a leaked sample came from"),
     "case": ("limen.cli.case", "leaks that add up: list, show, the second human's review"),
+    "model": ("limen.cli.model", "was a model trained on a served copy, and on whose: register, test"),
     "ledger": ("limen.cli.ledger", "the log: its head, its newest lines, its verification and proofs"),
     "mirror": ("limen.cli.mirror", "keep a verified copy of somebody else's log"),
     "witness": ("limen.cli.witness", "cosign other people's logs"),

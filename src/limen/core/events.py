@@ -75,6 +75,10 @@ KINDS: Final = frozenset(
         "case.review",  # a second human's decision on an implicated copy, before the name behind it is shown
         "drop.quality",  # returned work was scored against gold items, by whom
         "drop.release",  # returned work without canaries: counts and digests, durable before it can be read
+        "model.test.registered",  # suspect, reference, slots and method, before any loss is looked at
+        "model.test.asked",  # texts of slots left, to be asked of a model
+        "model.test.answers",  # the answers' digests, before they are scored
+        "model.test.result",
         # personal detail: who asks whose name, who is told, and what is past its time
         "name.request",
         "name.open",  # durable before the name is shown

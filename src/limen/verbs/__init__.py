@@ -24,6 +24,7 @@ from limen.verbs import (
     ledger,
     markkeys,
     matching,
+    modelling,
     people,
     reports,
     reviewing,
@@ -59,4 +60,5 @@ VERBS: Final[dict[str, Verb]] = {
     **evidence.VERBS,
     **spotcheck.VERBS,
     **tracing.VERBS,
+    **modelling.VERBS,
 }
