@@ -24,7 +24,7 @@ from limen.marks.prepare import prepare
 from limen.marks.registry import WITHHELD, Registry
 from limen.marks.staging import Unmarked
 from limen.marks.whole import Floor, floor_of, leave
-from limen.registration import CANARIES_IN, Marking, carrier_of, parts_of
+from limen.registration import CANARIES_IN, Marking, carrier_of, check, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,6 +114,7 @@ def plan(
         raise Invalid("--recipients", "there must be one or more, of one vendor or more, and no more vendors than people")
     if not 0 < alpha < 1:
         raise Invalid("--alpha", "is a probability, between 0 and 1")
+    check(sources)
     canaries = marking.dealt()
     if canaries.lines and not any(carrier_of(source.local) in CANARIES_IN for source in sources):
         raise Invalid("canaries", "only JSONL can carry them: elsewhere the gap would show")

@@ -117,7 +117,7 @@ class Registrar:
         asset = custody.catalog.snapshot.asset(asset_id)
         if asset.kind == "drop":
             raise Invalid("asset", f"{asset_id} is a drop box: writers fill it, versions are not registered")
-        _check(sources)
+        check(sources)
         canaries = marking.dealt()
         if canaries.lines and not any(carrier_of(source.local) in CANARIES_IN for source in sources):
             raise Invalid("canaries", "only JSONL can carry them: elsewhere the gap would show")
@@ -223,7 +223,8 @@ def sources_below(paths: list[Path]) -> list[Source]:
     return found
 
 
-def _check(sources: list[Source]) -> None:
+def check(sources: list[Source]) -> None:
+    """Invalid for sources that make no version: none, two of one name, a name that no key can have, one that can't be read."""
     if not sources:
         raise Invalid("path", "there is nothing to register")
     names = [source.path for source in sources]
@@ -232,6 +233,12 @@ def _check(sources: list[Source]) -> None:
             raise Invalid("path", f"{name!r} can't be a shard's path: letters, digits, and _=+.- only, no '..'")
         if names.count(name) > 1:
             raise Invalid("path", f"{name} is named twice")
+    for source in sources:
+        try:
+            with source.local.open("rb"):
+                pass
+        except OSError as e:
+            raise Invalid(source.path, f"can't be read: {e.strerror}") from e
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

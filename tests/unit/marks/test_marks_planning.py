@@ -31,7 +31,7 @@ from limen.marks.registry import WITHHELD
 from limen.marks.search import threshold_for
 from limen.marks.trace import score
 from limen.planning import plan
-from limen.registration import Marking, sources_below
+from limen.registration import Marking, Source, sources_below
 
 FULL = Marking()
 EVERYONE = {"recipients": 20, "vendors": 2, "alpha": 1e-9}
@@ -252,6 +252,19 @@ def test_impossible_numbers_are_refused(tmp_path, more, why):
     (tmp_path / "a.jsonl").write_bytes(jsonl(rows(3)))
     with pytest.raises(Invalid, match=why):
         planned(tmp_path / "a.jsonl", **more)
+
+
+def test_what_registration_would_refuse_is_refused(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(jsonl(rows(3)))
+    [source] = sources_below([tmp_path / "a.jsonl"])
+    for sources, why in (
+        ([], "nothing to register"),
+        ([source, source], "named twice"),
+        ([Source("a?.jsonl", source.local)], "can't be a shard's path"),
+        ([Source("b.jsonl", tmp_path / "gone.jsonl")], r"b\.jsonl: can't be read: No such file"),
+    ):
+        with pytest.raises(Invalid, match=why):
+            plan(sources, FULL, **EVERYONE)
 
 
 def test_canaries_need_a_part_that_can_carry_them(tmp_path, mixed):
