@@ -16,6 +16,7 @@ import mmap
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from limen.marks.records import Media
 
 CHUNK: Final = 1 << 20
+LONG: Final = 1 << 15  # bytes that a run of one variant has on average, if it is cheaper to send it by itself than to gather
 _ARRAYS: Final = ("regions", "entries", "segments", "others", "segment_region", "slots")
 _FORMATS: Final = {"limen/prepared/v1": (), "limen/prepared/v2": ("group_at", "grouped")}  # and the arrays each has besides
 
@@ -143,6 +145,13 @@ class Prepared:
         at = self.manifest.get("tail_at")
         return None if at is None else Tail.open(self.path, at=int(at), length=self.length - int(at))
 
+    @cached_property
+    def coded(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint32], NDArray[np.int32]]:
+        """Tier, level and index of each slot, and each region's slot, side by side: what every copy is dealt from."""
+        names = ("tier", "level", "index")
+        tiers, levels, indexes = (np.ascontiguousarray(self.slots[name]) for name in names)
+        return tiers, levels, indexes, np.ascontiguousarray(self.regions["slot"])
+
     def records_in(self, entries: NDArray[np.int64]) -> NDArray[np.int64]:
         """The records that these entries hold: their own numbers, or those of the groups that they number."""
         if self.group_at is None or self.grouped is None:
@@ -211,6 +220,7 @@ class MarkedCopy(Copy):
             yield memoryview(self._tail)[at - body : min(at + chunk, end) - body]
 
     def _body(self, start: int, end: int, chunk: int) -> Iterator[memoryview]:
+        """What lies in two variants. Long runs of one variant are handed out as they lie on disk; short ones are gathered."""
         prepared, mask = self.prepared, self._mask
         zero, one = prepared._arrow  # noqa: SLF001  the copy is the prepared version's other half
         while start < end:
@@ -218,8 +228,9 @@ class MarkedCopy(Copy):
             first = int(np.searchsorted(prepared.segments, start, side="right")) - 1
             last = int(np.searchsorted(prepared.segments, stop, side="left"))
             held = self._chosen[first:last]
-            if not held.any():
-                yield prepared.base[start:stop]
+            turns = np.flatnonzero(held[1:] != held[:-1]) + 1
+            if stop - start >= LONG * len(turns):
+                yield from self._views(start, stop, [first, *(first + turns).tolist(), last])
             else:
                 mine = pc.if_else(
                     mask.slice(first, last - first), one.slice(first, last - first), zero.slice(first, last - first)
@@ -227,6 +238,17 @@ class MarkedCopy(Copy):
                 offset = start - int(prepared.segments[first])
                 yield memoryview(mine.buffers()[2])[offset : offset + stop - start]
             start = stop
+
+    def _views(self, start: int, stop: int, bounds: list[int]) -> Iterator[memoryview]:
+        """Bytes [start, stop) as views of either stream, by runs of segments of one variant."""
+        prepared = self.prepared
+        for first, last in pairwise(bounds):
+            begin, end = max(start, int(prepared.segments[first])), min(stop, int(prepared.segments[last]))
+            if self._chosen[first]:
+                shift = int(prepared.others[first]) - int(prepared.segments[first])
+                yield prepared.other[begin + shift : end + shift]
+            else:
+                yield prepared.base[begin:end]
 
     def records(self, start: int, end: int) -> NDArray[np.int64]:
         """Numbers of the records of which [start, end) holds a byte of content, sorted."""
@@ -336,13 +358,12 @@ def copy_of(
     """One recipient's copy of a prepared version. `version_id` names shard and version for good, for the ETag."""
     if key.id != prepared.manifest["key"]:
         raise RuntimeError(f"{prepared.path.name} was prepared under mark key {prepared.manifest['key']}, not {key.id}")
-    slots, regions = prepared.slots, prepared.regions
-    held = codeword(key, recipient, tiers=slots["tier"], levels=slots["level"], indexes=slots["index"])
-    bits = np.zeros(len(regions), dtype=np.bool_)
-    coded = regions["slot"] >= 0
-    bits[coded] = held[regions["slot"][coded]]
-    if recipient.canary is not None:
-        bits |= regions["canary"] // prepared.canaries_each == recipient.canary  # nobody's is -1, and stays below 0
+    tiers, levels, indexes, slot_of = prepared.coded
+    held = codeword(key, recipient, tiers=tiers, levels=levels, indexes=indexes)
+    bits = np.append(held, False)[slot_of]  # a region of no slot (-1) is a canary's
+    if recipient.canary is not None and prepared.manifest["canaries"]:
+        # Nobody's is -1, and stays below 0.
+        bits |= prepared.regions["canary"] // prepared.canaries_each == recipient.canary
     return MarkedCopy(prepared.length, etag_of(recipient, version_id), content_type, prepared, bits)
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from awscrt import checksums
 from orchid import Lab, jsonl, person, records
+from pyarrow import csv as arrow_csv
 from pyarrow import parquet as pq
 
 from limen.formats import thriftcompact as thrift
@@ -19,6 +20,7 @@ from limen.marks.copy import Prepared
 from limen.marks.index import Index
 from limen.marks.registry import COMMON
 from limen.marks.staging import Unmarked
+from limen.marks.trace import score
 
 COUNT = 700
 ROWS = records(COUNT)
@@ -178,6 +180,23 @@ def test_a_leak_shows_its_slots_as_parquet_as_jsonl_and_as_text(lab, prepared):
     assert 3 <= len(few.slots) <= 9
     # The control: rows that were never ours.
     assert len(index.observe(jsonl(records(40, seed=77))).slots) == 0
+
+
+def test_a_leaked_copy_names_its_recipient_in_any_form(lab, prepared):
+    index = Index([prepared])
+    people = [person(n, vendor=f"v{n % 20}") for n in range(300)]
+    raw = lab.bytes(prepared, people[7])
+    table_of = pq.read_table(BytesIO(raw)).select(["id", "instruction", "answer", "n"])
+    out = BytesIO()
+    arrow_csv.write_csv(table_of, out)
+    for leak in (raw, jsonl(table_of.to_pylist()), out.getvalue()):
+        found = score(index.observe(leak), people, keys={"orchid": lab.key}, served=set(), alpha=1e-9)
+        assert (found.verdict, [copy.recipient for copy in found.copies]) == ("named", [people[7].id])
+    # The control: rows that are everybody's alike, or nobody's, name nobody.
+    assert (
+        score(index.observe(jsonl(records(40, seed=77))), people, keys={"orchid": lab.key}, served=set(), alpha=1e-9).verdict
+        == "none"
+    )
 
 
 def test_rows_say_what_lines_of_json_say_so_slots_are_shared(tmp_path):

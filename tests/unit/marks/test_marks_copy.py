@@ -125,3 +125,16 @@ def test_an_unmarked_shard_is_the_registered_bytes_with_records_all_the_same(tmp
     assert whole.records(4, 4).tolist() == []
     (tmp_path / "empty").touch()
     assert list(plain_copy(tmp_path / "empty", etag="e-1", content_type="text/plain").read(0, 10)) == []
+
+
+def test_long_runs_of_one_variant_are_handed_out_as_they_lie_and_short_ones_are_gathered(lab):
+    big = [{"id": f"b{n}", "answer": f"{n}" * 200_000 + " end"} for n in range(8)]
+    long = lab.prepare(jsonl(big), pairs=[(0, 1), (2, 3), (4, 5), (6, 7)])
+    short = lab.prepare(jsonl(records(400)))
+    for n in range(4):
+        copy, whole = lab.copy(long, person(n)), lab.bytes(long, person(n))
+        assert all(piece.obj is long.base.obj or piece.obj is long.other.obj for piece in copy.read(0, copy.length))
+        for start in range(0, copy.length, 77_777):
+            assert b"".join(copy.read(start, start + 150_000)) == whole[start : start + 150_000]
+        gathered = list(lab.copy(short, person(n)).read(0, short.length))
+        assert not any(piece.obj is short.base.obj or piece.obj is short.other.obj for piece in gathered)

@@ -17,6 +17,7 @@ from limen.marks.index import Index
 from limen.marks.members import unpack
 from limen.marks.registry import COMMON, Registry
 from limen.marks.staging import Unmarked
+from limen.marks.trace import score
 
 ROWS = records(600)
 
@@ -113,6 +114,13 @@ def test_a_leak_is_known_packed_and_by_half_of_each_record(lab, prepared):
     rows = [json.loads(line) for line in gzip.decompress(raw).splitlines()]
     halves = "\n".join(" ".join(row["answer"].split()[: len(row["answer"].split()) * 3 // 4]) for row in rows).encode()
     assert len(index.observe(halves).slots) >= 0.8 * len(prepared.slots)
+
+
+def test_a_leaked_packed_copy_names_its_recipient(lab, prepared):
+    people = [person(n, vendor=f"v{n % 20}") for n in range(300)]
+    leak = lab.bytes(prepared, people[11])
+    found = score(Index([prepared]).observe(leak), people, keys={"orchid": lab.key}, served=set(), alpha=1e-9)
+    assert (found.verdict, [copy.recipient for copy in found.copies]) == ("named", [people[11].id])
 
 
 def test_a_later_version_keeps_slot_and_side_and_a_side_may_shrink(lab, prepared):
