@@ -13,7 +13,6 @@ What is wrong with a source is said with its line. Pure. `guide` prepares what t
 
 from __future__ import annotations
 
-import mmap
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -27,8 +26,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONGEST: Final = 1 << 24  # bytes of a source with markers: a guideline is read by people
-SPEAKS: Final = re.compile(rb"<!--[ \t\r\n]*limen\b", re.IGNORECASE)
-_MARKER: Final = re.compile(rb"<!--[ \t\r\n]*limen:(either|or|end)(?:[ \t]+([A-Za-z0-9][A-Za-z0-9._-]{0,63}))?[ \t\r\n]*-->")
+_AT_ONCE: Final = 1 << 22
+_LONGEST_START: Final = 1 << 10  # bytes of a comment before it speaks
+SPEAKS: Final = re.compile(rb"<!--[ \t\r\n]{0,1000}limen\b", re.IGNORECASE)
+_MARKER: Final = re.compile(
+    rb"<!--[ \t\r\n]{0,1000}limen:(either|or|end)(?:[ \t]+([A-Za-z0-9][A-Za-z0-9._-]{0,63}))?[ \t\r\n]*-->"
+)
 _FENCE: Final = re.compile(rb"[ \t>]*(`{3,}|~{3,})")
 _ITEM: Final = re.compile(rb"[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]")
 _ENDS_ITSELF: Final = re.compile(rb"[ \t]*(?:#{1,6}[ \t]|\||`{3}|~{3})")  # a heading, a table's row, a fence
@@ -66,10 +69,12 @@ class _Marker:
 def has_markers(path: Path) -> bool:
     """Whether a source has places, or means to: a comment in it begins with limen."""
     with path.open("rb") as stream:
-        if not path.stat().st_size:
-            return False  # an empty one can't be mapped
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-            return SPEAKS.search(raw) is not None
+        before = b""
+        while chunk := stream.read(_AT_ONCE):
+            if SPEAKS.search(before + chunk):
+                return True
+            before = chunk[-_LONGEST_START:]
+    return False
 
 
 def places_of(raw: bytes, name: str) -> list[Place]:

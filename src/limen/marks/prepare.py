@@ -21,7 +21,7 @@ from limen.marks.copy import Prepared
 from limen.marks.gold import Canaries
 from limen.marks.guide import prepare_guide
 from limen.marks.layout import lay
-from limen.marks.records import LONGEST, PLAIN, Media, longest_line, read, scan
+from limen.marks.records import LONGEST, PLAIN, Media, has_long_line, read, scan
 from limen.marks.registry import COMMON, Registry
 from limen.marks.segments import prepare_segments
 from limen.marks.staging import SLOT, Staged, Unmarked, look_up, told_of
@@ -82,9 +82,9 @@ def prepare(
                 least=least,
                 settle=settle,
             )
+        if has_long_line(stream):
+            return Unmarked(f"cannot be fingerprinted: a line in it is longer than {LONGEST >> 20} MiB", 0)
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as raw:
-            if longest_line(raw) > LONGEST:
-                return Unmarked(f"cannot be fingerprinted: a line in it is longer than {LONGEST >> 20} MiB", 0)
             return _prepare(raw, media, key, registry, out, pairs, withhold, dealt, scope, least, settle)
 
 

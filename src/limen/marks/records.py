@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 
 import msgspec
 import numpy as np
@@ -228,15 +228,17 @@ def _leaves(value: Any, out: list[str], depth: int) -> None:
         out.append(str(value))
 
 
-def longest_line(source: memoryview) -> int:
-    """Bytes of the longest line, looked for a few megabytes at a time."""
-    longest = before = 0
-    for at in range(0, len(source), _AT_ONCE):
-        found = np.flatnonzero(np.frombuffer(source[at : at + _AT_ONCE], dtype=np.uint8) == ord("\n")) + at
-        if len(found):
-            longest = max(longest, int(found[0]) - before, int(np.diff(found).max(initial=0)))
-            before = int(found[-1])
-    return max(longest, len(source) - before)
+def has_long_line(stream: BinaryIO) -> bool:
+    """Whether a line is longer than LONGEST, looked for a few megabytes at a time and no further than the first."""
+    at, before = 0, -1
+    while chunk := stream.read(_AT_ONCE):
+        found = np.flatnonzero(np.frombuffer(chunk, dtype=np.uint8) == ord("\n")) + at
+        at += len(chunk)
+        lengths = np.diff(np.concatenate([[before], found, [at]]))
+        if int(lengths.max()) > LONGEST + 1:
+            return True
+        before = int(found[-1]) if len(found) else before
+    return False
 
 
 def _newlines(source: memoryview) -> NDArray[np.int64]:

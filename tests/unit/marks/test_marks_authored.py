@@ -138,3 +138,9 @@ def test_a_source_without_markers_has_none(tmp_path):
     for text, has in (("", False), ("a <!-- note to limen's author -->", False), ("<!--limen:either-->", True), ("x" * 9, False)):
         (tmp_path / "g.md").write_text(text)
         assert has_markers(tmp_path / "g.md") == has
+
+
+def test_a_marker_over_the_edge_of_what_is_read_at_once_is_seen(tmp_path):
+    for short in range(1, 16):
+        (tmp_path / "g.md").write_bytes(b"x" * ((1 << 22) - short) + b"<!-- limen:either -->")
+        assert has_markers(tmp_path / "g.md")
