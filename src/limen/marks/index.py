@@ -11,10 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import compress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from limen.core.errors import TamperDetected
 from limen.marks import nearby, normalise
 from limen.marks.guide import stretches_in
 from limen.marks.records import fields_of_all, keys_of
@@ -39,7 +40,6 @@ OBSERVED: Final = np.dtype(
 )
 _PIECE: Final = 1 << 19
 _OVERLAP: Final = 1 << 10
-_LONG_LINE: Final = 24  # words: a record that is longer is found in it by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,36 @@ class _Look:
     @classmethod
     def at(cls, prepared: Prepared) -> _Look:
         """Map the tables beside a prepared version."""
-        names = ["key_high", "key_low", "key_record", "runs", "run_stretch", "own_runs", "stretch_record", "refs"]
-        names += ["whole"] if prepared.group_at is not None else []
-        columns = [np.load(prepared.path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names]
-        if prepared.manifest["media"] == "authored":
-            columns += [None, np.load(prepared.path / "stretches.npy", mmap_mode="r", allow_pickle=False)]
-        # Versions prepared before runs had three words say nothing of how many.
-        words = int(np.load(size)[0]) if (size := prepared.path / "run_words.npy").exists() else nearby.OLD_RUN
-        return cls(prepared, Table(*columns[:3]), nearby.Known(words, *columns[3:6]), *columns[6:])
+
+        def mapped(name: str) -> NDArray[Any] | None:
+            path = prepared.path / f"{name}.npy"
+            return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+
+        def held(name: str) -> NDArray[Any]:
+            found = mapped(name)
+            if found is None:
+                raise TamperDetected(f"{prepared.path / name}.npy is not there; prepare the version again")
+            return found
+
+        own, words = held("own_runs"), mapped("run_words")
+        # Versions prepared before runs had three words say neither of how many nor in how long a record: seven, in a field.
+        size, record = mapped("stretch_words"), mapped("stretch_record")
+        known = nearby.Known(
+            nearby.OLD_RUN if words is None else int(words[0]),
+            held("runs"),
+            held("run_stretch"),
+            own,
+            np.full(len(own), nearby.LONG) if size is None else size,
+        )
+        return cls(
+            prepared,
+            Table(held("key_high"), held("key_low"), held("key_record")),
+            known,
+            np.arange(len(own)) if record is None else record,
+            held("refs"),
+            mapped("whole"),
+            mapped("stretches"),
+        )
 
     def names_of(self, records: NDArray[np.int64]) -> NDArray[np.uint64]:
         """The digests by which records of slots are known, whole."""
@@ -204,25 +226,20 @@ class Index:
         return np.concatenate(digests)
 
     def _note_nearby(self, texts: list[bytes], found: _Found, *, running: bool) -> None:
-        """Note which records are near texts that are not known whole."""
+        """Note which records are near texts that are not known whole. Versions of a lineage compete for each place."""
         held: dict[int, nearby.Runs] = {}
         for key in self.keys:
-            finds: dict[int, nearby.Finds] = {}
-            for number, look in enumerate(self._looks):
-                if look.prepared.manifest["key"] != key or not len(look.known.hashes):
-                    continue
-                words = look.known.words
+            mine = [n for n, look in enumerate(self._looks) if look.prepared.manifest["key"] == key and len(look.known.hashes)]
+            for words in sorted({self._looks[n].known.words for n in mine}):
+                numbers = [n for n in mine if self._looks[n].known.words == words]
                 if words not in held:
                     held[words] = nearby.runs(texts, words=words)
-                finds[number] = nearby.recognise(held[words], look.known, running=running)
-            looks = [self._looks[number] for number in finds]
-            stand = [np.ones(len(some), dtype=np.bool_) for some in finds.values()]
-            if len(finds) > 1:
-                records = [look.stretch_record[some.stretch] for look, some in zip(looks, finds.values(), strict=True)]
-                meanings = [look.meaning(some) for look, some in zip(looks, records, strict=True)]
-                stand = nearby.clearest(list(finds.values()), meanings)
-            for (number, some), good in zip(finds.items(), stand, strict=True):
-                found.note(found.near, number, self._looks[number].stretch_record[some.stretch[good]])
+                looks = [self._looks[n] for n in numbers]
+                some = [nearby.likely(held[words], look.known, running=running) for look in looks]
+                meanings = [look.meaning(look.stretch_record[of.stretch]) for look, of in zip(looks, some, strict=True)]
+                settled = nearby.settled(some, meanings, held[words], running=running)
+                for number, look, stretches in zip(numbers, looks, settled, strict=True):
+                    found.note(found.near, number, look.stretch_record[stretches])
 
     def _of_nearby(self, found: _Found) -> NDArray[np.uint64]:
         """Digests of the slot records that texts were near to; canaries are noted."""
@@ -309,21 +326,17 @@ class _Found:
 
 
 def _missed(pieces: Pieces, fields: Sequence[Sequence[bytes]], known: NDArray[np.bool_]) -> tuple[list[bytes], list[bytes]]:
-    """What was not found whole: each record, line and paragraph by itself; and short lines in one, as records run over lines.
+    """What was not found whole: each record by itself, and lines in one, because records run over lines.
 
-    Rows are lines once more.
+    Rows and paragraphs are lines once more.
     """
-    unknown = [b" ".join(fields[n]) for n in np.flatnonzero(~known[: len(fields) - len(pieces.rows)]).tolist()]
-    apart = [part for text in unknown for part in _overlapping(text)]
-    running: list[list[bytes]] = [[]]
-    for n in range(len(pieces.records), len(pieces.records) + len(pieces.lines)):
-        line = fields[n][0]
-        if known[n] or line.count(b" ") >= _LONG_LINE:
-            running.append([])
-        else:
-            running[-1].append(line)
-    joined = [b" ".join(lines) for lines in running if len(lines) > 1]
-    return apart, [part for text in joined for part in _overlapping(text)]
+    first, past = len(pieces.records), len(pieces.records) + len(pieces.lines)
+    # What stands inside of a paragraph that is known says nothing by itself: a class holds its methods.
+    there = known[past : past + len(pieces.paragraphs)].tolist()
+    told = {line for text in compress(pieces.paragraphs, there) for line in text.split("\n")}
+    apart = [b" ".join(fields[n]) for n in range(first) if not known[n]]
+    lines = [fields[first + n][0] for n, line in enumerate(pieces.lines) if not known[first + n] and line not in told]
+    return [part for text in apart for part in _overlapping(text)], _overlapping(b" ".join(lines)) if lines else []
 
 
 def _overlapping(text: bytes) -> list[bytes]:

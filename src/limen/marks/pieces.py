@@ -8,7 +8,6 @@ longer than `AT_ONCE` characters, and a line of ten gigabytes is read in as litt
 from __future__ import annotations
 
 import codecs
-import contextlib
 import csv
 import io
 import re
@@ -101,13 +100,20 @@ def pieces_of(text: str, *, alone: bool = True, string_by_string: bool = False) 
     if ("{" in text or "[" in text) and _JSON_LINE.search(text):
         records, lines = _parted(lines)
     said = [line for line in lines if line and not line.isspace()]
-    if records:
+    if len(records) > len(said):
         return Pieces(records, said)
+    if records:
+        # A line of a text may be a JSON value by chance: `[]` in a program.
+        lines = text.splitlines()
+        said = [line for line in lines if line and not line.isspace()]
+    rows, nothing_else = _rows(text)
+    if nothing_else:
+        return Pieces(rows)
     if len(said) < _LEAST_LINES:
-        return Pieces([], said, _rows(text))
+        return Pieces(records, said, rows)
     whole_text = "\n".join("" if line.isspace() else line for line in lines)
     paragraphs = [part for part in whole_text.split("\n\n") if "\n" in part.strip("\n")]
-    return Pieces([], said, _rows(text), paragraphs)
+    return Pieces(records, said, rows, paragraphs)
 
 
 def _parted(lines: list[str]) -> tuple[list[list[str]], list[str]]:
@@ -150,22 +156,25 @@ def _strings(text: str) -> Iterator[str]:
         yield said if good else found[1]
 
 
-def _rows(text: str) -> list[list[str]]:
-    """The rows of a text that looks like CSV: most have two fields or more."""
+def _rows(text: str) -> tuple[list[list[str]], bool]:
+    """The rows of a text that looks like CSV: most have two fields or more. And whether it is nothing else: all have as many."""
     first = text[: text.find("\n")] if "\n" in text else text
     delimiter = max(",;\t|", key=first.count)
-    start = list(islice(_csv(text[: _LOOKED_AT * 100], delimiter), _LOOKED_AT))
+    start = list(islice(_csv(text[: _LOOKED_AT * 100], delimiter, []), _LOOKED_AT))
     if sum(len(row) > 1 for row in start) * 2 <= len(start):
-        return []
-    rows = list(_csv(text, delimiter))
-    return rows if sum(len(row) > 1 for row in rows) * 2 > len(rows) else []
+        return [], False
+    unread: list[str] = []
+    rows = list(_csv(text, delimiter, unread))
+    if sum(len(row) > 1 for row in rows) * 2 <= len(rows):
+        return [], False
+    return rows, not unread and len(rows) > 1 and len({len(row) for row in rows}) == 1
 
 
-def _csv(text: str, delimiter: str) -> Iterator[list[str]]:
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    # The rows before an error are as good as any; the text is read as text too.
-    with contextlib.suppress(csv.Error):
-        yield from rows
+def _csv(text: str, delimiter: str, unread: list[str]) -> Iterator[list[str]]:
+    try:
+        yield from filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as e:
+        unread.append(str(e))  # the rows before an error are as good as any; the text is read as text too
 
 
 def _texts(read: Callable[[int], bytes], encoding: str) -> Iterator[tuple[str, bool]]:

@@ -68,8 +68,8 @@ class Reading:
     """What records say. `keys` are 128-bit digests by which a leak is recognised, `owner` says which record each is of.
 
     `whole` names the record: equal digests are equal records. `sound` records parsed as their kind and say enough to be
-    recognised. `name` is the digest of a JSON record's `id`, where it has one (`named`). `runs` are hashes of runs
-    of words, each of one stretch: record `stretch_owner[run_stretch]`.
+    recognised. `name` is the digest of a JSON record's `id`, where it has one (`named`). `drawn` are runs of
+    words by which a rewritten record is known.
     """
 
     sound: NDArray[np.bool_]
@@ -79,9 +79,7 @@ class Reading:
     named: NDArray[np.bool_]
     keys: bytes
     owner: NDArray[np.int64]
-    runs: NDArray[np.uint64]
-    run_stretch: NDArray[np.int64]
-    stretch_owner: NDArray[np.int64]
+    drawn: nearby.Drawn
 
 
 def read(source: memoryview, media: Media, found: Scan, *, scope: bytes) -> Iterator[Reading]:
@@ -141,17 +139,6 @@ def fields_of_all(texts: Sequence[Sequence[str]]) -> list[Sequence[bytes]]:
     return out
 
 
-def fingerprints_of(fields: Sequence[Sequence[bytes]]) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-    """Runs of words of each record that has any; which stretch each is of; and which record each stretch is.
-
-    A stretch is a record: no run spans two of its fields, because fields part ways.
-    """
-    owner = np.repeat(np.arange(len(fields)), [len(record) for record in fields])
-    hashes, of = nearby.sampled(nearby.runs([field for record in fields for field in record]), owner)
-    records, stretch = np.unique(of, return_inverse=True)
-    return hashes, stretch.reshape(-1), records
-
-
 def reading_of(texts: Sequence[list[str]], names: Sequence[bytes | None], *, first: int, scope: bytes) -> Reading:
     """What records say that are told already: each one's texts, and its `id`. All of them parsed as their kind."""
     named = np.array([name is not None for name in names], dtype=np.bool_)
@@ -159,7 +146,6 @@ def reading_of(texts: Sequence[list[str]], names: Sequence[bytes | None], *, fir
     fields = fields_of_all(texts)
     wholes, stands = keys_of(fields)
     counts = [len(some) for some in stands]
-    runs, stretch, within = fingerprints_of(fields)
     valid = np.ones(len(texts), dtype=np.bool_)
     return Reading(
         sound=np.array([len(whole) >= normalise.MIN_TEXT for whole in wholes], dtype=np.bool_),
@@ -169,9 +155,7 @@ def reading_of(texts: Sequence[list[str]], names: Sequence[bytes | None], *, fir
         named=named,
         keys=normalise.digests(text for some in stands for text in some),
         owner=np.repeat(np.arange(len(texts)) + first, counts),
-        runs=runs,
-        run_stretch=stretch,
-        stretch_owner=within + first,
+        drawn=nearby.drawn(fields),
     )
 
 

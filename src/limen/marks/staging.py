@@ -20,7 +20,7 @@ from limen.formats.merkle import leaf_hash, root_of
 from limen.marks import nearby, normalise
 from limen.marks.gold import GOLD
 from limen.marks.keys import CODE
-from limen.marks.records import fields_of_all, fingerprints_of, keys_of, leaves, parse_json
+from limen.marks.records import fields_of_all, keys_of, leaves, parse_json
 from limen.marks.tables import Table, as_digests
 
 if TYPE_CHECKING:
@@ -96,11 +96,11 @@ class Staged:
             "key_high": found.table.high,
             "key_low": found.table.low,
             "key_record": found.table.value,
-            "runs": found.runs,
-            "run_words": np.array([nearby.RUN]),
-            "run_stretch": found.run_stretch,
-            "own_runs": found.own_runs,
-            "stretch_record": found.stretch_record,
+            "runs": found.known.hashes,
+            "run_words": np.array([found.known.words]),
+            "run_stretch": found.known.stretch.astype(np.int32),
+            "own_runs": found.known.own.astype(np.int32),
+            "stretch_words": found.known.size.astype(np.int32),
             "refs": refs,
         }
         for name, column in columns.items():
@@ -166,48 +166,22 @@ class LookUp:
     """Tables by which a leak is recognised: digests of whole texts, and runs of words; see `index`."""
 
     table: Table
-    runs: NDArray[np.uint64]
-    run_stretch: NDArray[np.int64]
-    own_runs: NDArray[np.int64]
-    stretch_record: NDArray[np.int64]
+    known: nearby.Known
     records: int  # canary k is record `records + k`
 
 
 def look_up(readings: list[Reading], records: int, canaries: Sequence[bytes]) -> LookUp:
-    """Tables by which a leak is recognised; a text or run that two records share says nothing and is dropped."""
+    """Tables by which a leak is recognised; a whole text that two records share says nothing and is dropped."""
     fields = fields_of_all([leaves(parse_json(canary)[1]) for canary in canaries])
     _, stands = keys_of(fields)
     keys = b"".join(r.keys for r in readings) + normalise.digests(text for some in stands for text in some)
     counts = [len(some) for some in stands]
     owner = np.concatenate([*(r.owner for r in readings), np.repeat(np.arange(len(canaries)) + records, counts)])
-    runs, stretches, stretch_owners = [], [], []
-    known = 0
-    for some, stretch, of in [
-        *((r.runs, r.run_stretch, r.stretch_owner) for r in readings),
-        _of_canaries(fields, records),
-    ]:
-        runs.append(some)
-        stretches.append(stretch + known)
-        stretch_owners.append(of)
-        known += len(of)
-    unique, first, times = np.unique(np.concatenate(runs), return_index=True, return_counts=True)
-    single = times == 1
-    run_stretch = np.concatenate(stretches)[first[single]]
     return LookUp(
         table=Table.build(as_digests(keys), owner.astype(np.int64)),
-        runs=unique[single],
-        run_stretch=run_stretch,
-        own_runs=np.bincount(run_stretch, minlength=known),
-        stretch_record=np.concatenate(stretch_owners),
+        known=nearby.kept([*(r.drawn for r in readings), nearby.drawn(fields)]),
         records=records,
     )
-
-
-def _of_canaries(
-    fields: Sequence[Sequence[bytes]], records: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-    runs, stretch, owner = fingerprints_of(fields)
-    return runs, stretch, owner + records
 
 
 def _known_by_a_field(found: LookUp, canaries: Sequence[bytes]) -> set[int]:

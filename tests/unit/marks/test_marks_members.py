@@ -202,7 +202,7 @@ def test_what_is_cut_where_it_stands_is_prepared_to_the_byte_as_ever(lab):
     lab.prepare(csv_of(records(900)), media="csv")
     made = lab.prepare(jsonl(records(700)), pairs=0.9)
     # Tables by which leaks are recognised may be made anew; what is served and what slots mean may not.
-    derived = {"runs", "run_words", "run_stretch", "own_runs", "stretch_record"}
+    derived = {"runs", "run_words", "run_stretch", "own_runs", "stretch_words", "stretch_record"}
     whole = hashlib.sha256()
     for path in sorted(lab.root.rglob("*")):
         if path.is_file() and path.stem not in {*derived, "manifest"}:

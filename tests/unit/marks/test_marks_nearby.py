@@ -32,7 +32,7 @@ def two_moved(words, _):
 
 
 EDITS = {
-    "35 in 100 words deleted": (deleted(0.35), 0.9),
+    "35 in 100 words deleted": (deleted(0.35), 0.8),
     "half of each": (half, 0.97),
     "every fifth word another": (other_words, 0.95),
     "halves exchanged": (two_moved, 0.99),
@@ -129,16 +129,52 @@ def test_hashes_of_runs_are_what_stands_in_tables_on_disk():
     assert nearby.runs([text]).hashes[:3].tolist() == [3939389051613114698, 6092704810212703881, 3717206788346641326]
 
 
-def test_sampled_runs_do_not_depend_on_what_surrounds_a_text():
+def test_runs_drawn_do_not_depend_on_what_surrounds_a_text():
     rng = random.Random(6)
     texts = [said(rng, 120).encode() for _ in range(30)]
-    hashes, owner = nearby.sampled(nearby.runs(texts), np.arange(30))
-    assert np.bincount(owner).max() == nearby.KEPT
+    drawn = nearby.drawn([[text] for text in texts])
+    assert np.bincount(drawn.record).max() == nearby.DRAWN
     for number in (0, 17, 29):
-        alone, _ = nearby.sampled(nearby.runs([texts[number]]), np.arange(1))
-        assert alone.tolist() == hashes[owner == number].tolist()
+        alone = nearby.drawn([[texts[number]]])
+        assert alone.hashes.tolist() == drawn.hashes[drawn.record == number].tolist()
         among = nearby.runs([b"before " * 9 + texts[number] + b" after" * 9])
-        assert set(alone.tolist()) <= set(among.hashes.tolist())
+        assert set(alone.hashes.tolist()) <= set(among.hashes.tolist())
+
+
+def test_runs_kept_are_those_that_fewest_share_and_none_that_many_do():
+    rng = random.Random(7)
+    shared, common = said(rng, 18).encode(), said(rng, 18).encode()
+    mine = [said(rng, 18).encode() for _ in range(8)]
+    records = [[text, common, *([shared] if number < nearby.SHARED else [])] for number, text in enumerate(mine)]
+    known = nearby.kept([nearby.drawn(records[:3]), nearby.drawn(records[3:])])
+    assert (np.diff(known.hashes.astype(object)) >= 0).all()
+    for number, text in enumerate(mine):
+        held = set(known.hashes[known.stretch == number].tolist())
+        assert len(held) == known.own[number] <= nearby.KEPT
+        assert held >= set(nearby.drawn([[text]]).hashes.tolist()) & set(nearby.drawn([records[number]]).hashes.tolist())
+        assert not held & set(nearby.runs([common]).hashes.tolist())
+        assert bool(held & set(nearby.runs([shared]).hashes.tolist())) == (number < nearby.SHARED)
+        assert known.size[number] == sum(len(field.split()) for field in records[number])
+
+
+def test_a_class_that_is_found_is_not_its_methods_too(lab):
+    rows = records(40)
+    inner = [{"id": f"inner-{n}", "answer": row["answer"]} for n, row in enumerate(rows[:10])]
+    outer = [
+        {"id": f"outer-{n}", "answer": f"{row['instruction']} {row['answer']} {rows[n + 20]['answer']}"}
+        for n, row in enumerate(rows[:10])
+    ]
+    prepared = lab.prepare(jsonl([*inner, *outer, *rows[30:]]))
+    leak = edited([{**row, "instruction": ""} for row in outer], deleted(0.1))
+    for form in (jsonl(leak), "\n\n".join(row["text"] for row in leak).encode()):
+        [matched] = Index([prepared]).observe(form).matched.values()
+        assert matched.tolist() == list(range(10, 20))
+    # The control: leaked by itself, what is inside is found.
+    [matched] = (
+        Index([prepared]).observe(jsonl(edited([{**row, "instruction": ""} for row in inner], deleted(0.1)))).matched.values()
+    )
+    assert set(matched.tolist()) <= set(range(10))
+    assert len(matched) >= 8
 
 
 def test_a_run_never_spans_two_texts_and_short_texts_have_none():

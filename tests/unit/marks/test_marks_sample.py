@@ -367,7 +367,21 @@ def test_long_texts_are_cut_where_nothing_is_lost():
     assert sum(row["answer"] in texts for row in rows) >= len(rows) - len(whole)
     # Quoted newlines stay within their fields.
     quoted = "".join(f'"{row["answer"]}\n\nand more",{row["id"]}\r\n' for row in rows)
-    assert sum(len(row) == 2 for p in pieces(quoted) for row in p.rows) == len(rows)
+    assert sum(len(row) == 2 for p in pieces(quoted) for row in (*p.records, *p.rows)) == len(rows)
     # One line without an end is cut between words.
     line = " ".join(row["answer"] for row in rows) * 3
     assert " ".join(x for p in pieces(line) for x in p.lines).split() == line.split()
+
+
+def test_csv_is_read_as_rows_alone_and_a_line_of_json_by_chance_makes_no_text_json():
+    table = '"In a, write b","class B:\n    x = {}\n\n    y = 1"\n"In c, write d","[]"\n'
+    [found] = pieces_in(io.BytesIO(table.encode()).read, "utf-8")
+    assert [len(row) for row in found.records] == [2, 2]
+    assert not found.lines
+    text = "Two words, here.\nAnother line without any\n[]\n\nAnd a paragraph\nof two lines."
+    [found] = pieces_in(io.BytesIO(text.encode()).read, "utf-8")
+    assert len(found.lines) == 5
+    assert found.paragraphs == ["Two words, here.\nAnother line without any\n[]", "And a paragraph\nof two lines."]
+    # The control: where most lines are JSON, they are records, and what is between them are lines.
+    [found] = pieces_in(io.BytesIO(b'{"a": "one"}\n{"a": "two"}\nand so on\n').read, "utf-8")
+    assert (found.records, found.lines) == ([["one"], ["two"]], ["and so on"])
