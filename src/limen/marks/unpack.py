@@ -232,7 +232,7 @@ class Unpacking:
                 )
 
     def _beyond(self) -> str:
-        return f"is beyond the limit of {self.limits.total} bytes a sample: raise it, or trace the rest by itself"
+        return f"is beyond the limit of {self.limits.total} bytes a sample: trace the rest by itself"
 
 
 def _told(kind: str, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
