@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from inprocess import DESK, a_gateway, a_session
-from limen.config import Config, Server
+from limen.config import Config, Marks, Server
 from limen.core.errors import Conflict, Denied, Invalid, MarkKeyUnavailable, NotFound
 from limen.core.events import decode
 from limen.core.types import Span
@@ -16,6 +16,7 @@ from limen.registration import Marking, Source
 from limen.server import Gateway
 from limen.verbs import VERBS
 from simulator import records
+from tokens import PIN, soft_token
 from tracing import copy_id, trace
 
 ASSET, KEY, NEXT = "orchid-sft-v3", "orchid-sft-v3", "orchid-sft-v3~2"
@@ -209,6 +210,47 @@ def test_nothing_is_served_under_a_key_that_is_gone_and_the_refusal_is_an_entry(
     refused, served, later = within(work)
     assert [entry["rule"] for _, entry in refused] == ["markkeyunavailable"]
     assert (len(served), len(later)) == (0, 1)
+
+
+def test_a_gateway_whose_token_is_gone_serves_nothing_of_that_asset_and_the_rest_as_ever(made, tmp_path, monkeypatch):
+    soft = soft_token()
+    data = shutil.copytree(made, tmp_path / "data")
+    config = Config(data=data, server=Server(mode="development"), marks=Marks(module=soft.module, token=soft.label))
+    monkeypatch.setenv("LIMEN_PKCS11_PIN", PIN)
+
+    async def run(work):
+        gateway = await Gateway.open(config)
+        try:
+            failed = gateway.custody.shelf.load_kept()
+            return failed, await work(gateway)
+        finally:
+            await gateway.close()
+
+    async def moved(gateway):
+        answer = await ask(gateway, "rotate", keep="token")
+        await register(gateway)
+        return answer["key"], await copy_of(gateway, 2)
+
+    async def both(gateway):
+        """Version 1, whose key is a file; and version 2, whose key is in the token, or why it can't be had."""
+        try:
+            new = await copy_of(gateway, 2)
+        except MarkKeyUnavailable as e:
+            new = str(e)
+        return await copy_of(gateway, 1), new, [one["why"] for one in await ask_show(gateway)]
+
+    async def ask_show(gateway):
+        return (await ask(gateway, "show"))["keys"]
+
+    _, (key, new) = asyncio.run(run(moved))
+    soft.take_away()
+    failed, (old, refused, whys) = asyncio.run(run(both))
+    soft.bring_back()
+    again, (same, served, _) = asyncio.run(run(both))
+    assert (key, list(failed), again) == (NEXT, [NEXT], {})
+    assert f"token {soft.label} is not there" in refused
+    assert [bool(why) for why in whys] == [False, True]
+    assert (same, served) == (old, new)
 
 
 # --- the end of a key
