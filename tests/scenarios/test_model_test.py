@@ -150,7 +150,7 @@ def test_a_model_trained_on_clean_records_alone_names_nobody(lab):
     report = json.loads(lab.test(number, lab.clean, "--json").stdout)
     assert report["verdict"] == "abstain"
     assert report["copies"] == []
-    assert report["best"]["q"] == 1
+    assert report["best"]["q"] > 1000 * report["alpha"]
     assert "copy" not in report["best"]  # a copy that is not implicated is not shown
 
 
@@ -281,7 +281,7 @@ def test_next_words_from_an_endpoint_name_the_copy_and_work_goes_on_where_it_sto
     models = {"tuned": lab.suspect, "plain": lab.base}
     with endpoint(models) as (url, asked):
         address = {"suspect": f"{url}#tuned", "reference": f"{url}#plain"}
-        number = lab.register("black", "--slots", "160", "--cuts", "3", **address)
+        number = lab.register("black", "--slots", "250", "--cuts", "2", "--alpha", "1e-3", **address)
         work = ("model", "test", str(number), "--work", str(tmp_path / "work"), "--key-file", str(key), "--json")
         done = lab.limen(*work)
         report = json.loads(done.stdout)
