@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from click.testing import CliRunner
 
 from laundering.transforms import LAUNDERED, UNCHANGED, Record, jsonl
+from limen.catalog.catalog import Catalog
 from limen.cli import limen
 from simulator import World
 
@@ -32,6 +33,7 @@ class Downloads:
 
     world: World
     held: list[list[Record]]
+    whose: dict[str, str]  # what no report says: who is behind a copy id
     traced: int = 0
     innocent: set[str] = field(default_factory=set)
 
@@ -45,7 +47,11 @@ class Downloads:
             client = world.login(holder.partition("/")[2]).boto3()
             raw = client.get_object(Bucket=bucket, Key=key)["Body"].read()
             held.append([json.loads(line) for line in raw.splitlines() if line.strip()])
-        return cls(world, held)
+        catalog = Catalog.open(f"sqlite:///{world.data / 'control.db'}", random=bytes)
+        holders = catalog.snapshot.state.holders
+        whose = {copy: holders[copy] for copy in holders}
+        catalog.close()
+        return cls(world, held, whose)
 
     def stop(self) -> None:
         """Stop the gateway."""
@@ -67,12 +73,16 @@ class Downloads:
             raise AssertionError(done.stderr)
         self.traced += 1
         report: dict[str, Any] = json.loads(done.stdout)
-        self.innocent |= named(report) - set(LEAKERS)
+        self.innocent |= self.named(report) - set(LEAKERS)
         return report
+
+    def named(self, report: dict[str, Any]) -> set[str]:
+        """Whose copies a report implicates."""
+        return {self.whose[copy["copy"]] for copy in report["copies"]}
 
     def names_both(self, name: str, count: int, seed: int) -> bool:
         """Whether a leak of that many records is put down to the two copies it was made of."""
-        return named(self.trace(self.leak(name, count, seed))) >= set(LEAKERS)
+        return self.named(self.trace(self.leak(name, count, seed))) >= set(LEAKERS)
 
     def needed(self, name: str, seed: int) -> int:
         """How many records it takes: by halving, to a hundredth. MANY or more if MANY don't do."""
@@ -86,11 +96,6 @@ class Downloads:
             else:
                 too_few = middle
         return enough
-
-
-def named(report: dict[str, Any]) -> set[str]:
-    """Whose copies a report implicates."""
-    return {copy["person"] for copy in report["copies"]}
 
 
 @dataclass(frozen=True)
