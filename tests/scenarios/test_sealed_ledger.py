@@ -36,7 +36,10 @@ async def read_until_enough(gateway, session):
 
 
 async def exposed(gateway):
-    return await VERBS["exposure"](gateway, {"subject": "vendor/quillwork"}, "test")
+    """The report, but for how long the log was: a report is entered too."""
+    report = await VERBS["exposure"](gateway, {"subject": "vendor/quillwork"}, "test")
+    assert report.pop("ledger")["to"] == gateway.custody.ledger.head().size - 1
+    return report
 
 
 def test_exposure_and_start_up_are_the_same_before_and_after_sealing(tmp_path):
