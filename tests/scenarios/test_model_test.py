@@ -2,15 +2,14 @@
 
 import asyncio
 import contextlib
-import http.server
 import io
 import json
-import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 
+from endpoints import answering
 from inprocess import ISSUER
 from limen import cli
 from limen.config import Config, Server
@@ -241,37 +240,16 @@ def endpoint(models, *, fails_after=None):
     """An OpenAI-compatible server on this machine. `asked` holds what it was sent."""
     asked = []
 
-    class Door(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append((self.path, self.headers["Authorization"], request))
-            if fails_after is not None and len(asked) > fails_after:
-                self.send_response(503)
-                self.send_header("Retry-After", "0")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            words = models[request["model"]].top(request["prompt"], request["logprobs"])
-            told = {" " + word: -float(place) for place, word in enumerate(words)}
-            answer = {"choices": [{"text": " " + " ".join(words[:1]), "logprobs": {"top_logprobs": [told]}}]}
-            raw = json.dumps(answer).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
+    def reply(path, headers, request):
+        asked.append((path, headers.get("Authorization"), request))
+        if fails_after is not None and len(asked) > fails_after:
+            return 503, {"Retry-After": "0"}, b""
+        words = models[request["model"]].top(request["prompt"], request["logprobs"])
+        told = {" " + word: -float(place) for place, word in enumerate(words)}
+        return 200, {}, {"choices": [{"text": " " + " ".join(words[:1]), "logprobs": {"top_logprobs": [told]}}]}
 
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Door)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(reply) as url:
+        yield url, asked
 
 
 def test_next_words_from_an_endpoint_name_the_copy_and_work_goes_on_where_it_stopped(lab, tmp_path):

@@ -7,33 +7,16 @@ import stat
 
 import pytest
 
-from limen import cli
-from simulator import catalog, records
+from simulator import records
 
 ASSET = "orchid-sft-v3"
 
 
-@pytest.fixture
-def limen(tmp_path, capsys, monkeypatch):
-    """Run a command on a data directory as some account; returns its exit code, what it answered and what it said."""
-    monkeypatch.setenv("LIMEN_DATA", str(tmp_path / "data"))
-
-    def run(*words, uid=1001):
-        monkeypatch.setattr("os.getuid", lambda: uid)
-        code = 0
-        try:
-            cli.main([str(word) for word in words])
-        except SystemExit as e:
-            code = e.code
-        return code, *capsys.readouterr()
-
-    document = tmp_path / "catalog.json"
-    document.write_text(json.dumps(catalog("https://id.example")))
+@pytest.fixture(autouse=True)
+def registered(limen, tmp_path):
+    """A marked version, so that the asset has a key."""
     (tmp_path / "sft.jsonl").write_bytes(records(400))
-    assert run("init", tmp_path / "data", "--dev")[0] == 0
-    assert run("import", document)[0] == 0
-    assert run("asset", "register", ASSET, tmp_path / "sft.jsonl")[0] == 0
-    return run
+    assert limen("asset", "register", ASSET, tmp_path / "sft.jsonl")[0] == 0
 
 
 def test_keys_are_shown_rotated_and_retired(limen):

@@ -6,32 +6,9 @@ import json
 
 import pytest
 
-from limen import cli
 from limen.verify.__main__ import main as verifier
-from simulator import catalog
 
 WHO = "quillwork/q03"
-
-
-@pytest.fixture
-def limen(tmp_path, capsys, monkeypatch):
-    """Run a command on a data directory as some account; returns its exit code, what it answered and what it said."""
-    monkeypatch.setenv("LIMEN_DATA", str(tmp_path / "data"))
-
-    def run(*words, uid=1001):
-        monkeypatch.setattr("os.getuid", lambda: uid)
-        code = 0
-        try:
-            cli.main([str(word) for word in words])
-        except SystemExit as e:
-            code = e.code
-        return code, *capsys.readouterr()
-
-    document = tmp_path / "catalog.json"
-    document.write_text(json.dumps(catalog("https://id.example")))
-    assert run("init", tmp_path / "data", "--dev")[0] == 0
-    assert run("import", document)[0] == 0
-    return run
 
 
 def entry_of(limen, kind):

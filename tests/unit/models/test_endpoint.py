@@ -1,12 +1,10 @@
 """An endpoint is asked as its owner was told, with its key, and patiently; what isn't a completion is refused."""
 
-import http.server
-import json
-import threading
 from contextlib import contextmanager
 
 import pytest
 
+from endpoints import answering
 from limen.core.errors import Failed, Invalid
 from limen.models.endpoint import Endpoint, candidates_of, key_from
 
@@ -16,29 +14,12 @@ def door(*replies):
     """A server on this machine that gives these replies in turn: (status, headers, body). `asked` holds requests."""
     asked, left = [], list(replies)
 
-    class Door(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            asked.append((self.path, dict(self.headers), json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-            status, headers, body = left.pop(0) if len(left) > 1 else left[0]
-            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(raw)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(raw)
+    def reply(*request):
+        asked.append(request)
+        return left.pop(0) if len(left) > 1 else left[0]
 
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Door)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(reply) as url:
+        yield url, asked
 
 
 def said(*texts, **told):
