@@ -198,8 +198,11 @@ class MarkKeys:
         return self._custody.catalog.snapshot.lineages(asset)[-1]
 
     def _lineage(self, asset: str, key: str) -> Lineage:
-        known = [one for one in self._custody.catalog.snapshot.lineages(asset) if one.entry is not None]
-        found = next((one for one in known if one.id == key), None) if key else (known[-1] if known else None)
+        """The key that is meant: without a name, that of the newest version that has one."""
+        snapshot = self._custody.catalog.snapshot
+        known = [one for one in snapshot.lineages(asset) if one.entry is not None]
+        key = key or next((v.mark_key for v in reversed(snapshot.versions(asset)) if v.mark_key), "")
+        found = next((one for one in known if one.id == key), None)
         if found is None:
             raise NotFound(f"mark key {key or 'of any version'} of {asset}; `limen asset key show {asset}` lists them")
         return found

@@ -87,7 +87,7 @@ def retire(data: Path, id_: str, key_id: str | None, reason: str, *, as_json: bo
 
 @key.command(name="open")
 @click.argument("id_", metavar="[ASSET]", required=False)
-@click.option("--key", "key_id", help="Which. Default: the newest that was used.")
+@click.option("--key", "key_id", help="Which. Default: that of the newest marked version.")
 @click.option("--use", "uses", multiple=True, help="Open this subkey (again for more). Default: all but `order`.")
 @click.option("--lost", multiple=True, type=click.IntRange(min=0), metavar="ENTRY", help="A logged sample that can't be scored.")
 @click.option("--reason", help="For which case: what the second person reads before they approve.")

@@ -54,6 +54,11 @@ def test_two_accounts_open_a_key_into_a_file_of_its_own(limen, tmp_path):
     assert "opened by entry" in limen("asset", "key", "show", ASSET)[1]
 
 
+def test_the_key_that_is_opened_unless_one_is_named_is_that_of_the_newest_version(limen):
+    assert f"the next version takes key {ASSET}~2" in limen("asset", "key", "rotate", ASSET)[1]
+    assert limen("asset", "key", "open", ASSET, "--reason", "case 17")[1].split()[2].rstrip(",") == ASSET
+
+
 def test_what_can_t_be_done_says_why(limen):
     for words, code, why in (
         (("open",), 2, "takes an ASSET"),
