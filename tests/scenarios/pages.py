@@ -19,7 +19,7 @@ from pathlib import Path
 
 SHAPES = (
     (re.compile(r"\+[0-9a-f]{8}\+[A-Za-z0-9+/=]{40,}"), "+KEY"),
-    (re.compile(r"\b[A-Za-z0-9+/]{43}="), "HASH"),
+    (re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{43}="), "HASH"),
     (re.compile(r"(— \S+) [A-Za-z0-9+/=]{80,}"), r"\1 SIGNATURE"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "FINGERPRINT"),

@@ -41,7 +41,6 @@ NOT_BUILT = (
     "-30      git clones of orchid-playbooks, and the keys inside its history",
     "-7       a full clone; a throttle at the quota; findings within seconds; a canary as a critical finding",
     "+1       rotation of what was touched, and proof that each old key is refused",
-    "+6       testing a model for having been tuned on a leaked copy",
 )
 
 
