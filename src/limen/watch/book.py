@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 BOOK: Final = "watch.db"
 SCHEMA_VERSION: Final = 1
 FAR_US: Final = 600_000_000  # a delivery due later than this was planned under another clock
+_OPENING: Final = threading.Lock()  # two connections that turn a new database to WAL at once refuse each other
 _BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
@@ -112,14 +114,15 @@ class Book:
     def __init__(self, path: Path) -> None:
         """Open it, or make it; one that is damaged or of another version goes, and is made anew."""
         self._path = path
-        try:
-            self._connection = _opened(path)
-        except sqlite3.DatabaseError as e:
-            if getattr(e, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _BROKEN:
-                raise
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            self._connection = _opened(path)
+        with _OPENING:
+            try:
+                self._connection = _opened(path)
+            except sqlite3.DatabaseError as e:
+                if getattr(e, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _BROKEN:
+                    raise
+                for suffix in ("", "-wal", "-shm"):
+                    path.with_name(path.name + suffix).unlink(missing_ok=True)
+                self._connection = _opened(path)
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
 import time
 
 import msgspec
@@ -245,3 +247,22 @@ def test_the_gateways_own_refusals_are_read_as_what_they_are(tmp_path):
         assert sum(person.misses.values()) == 2, "a drop box that gives nothing back is no miss"
 
     in_gateway(tmp_path, what)
+
+
+def test_threads_that_open_a_new_book_at_once_all_get_it(tmp_path):
+    refused = []
+
+    def opens(path):
+        try:
+            Book(path).close()
+        except sqlite3.Error as e:
+            refused.append(e)
+
+    for number in range(60):
+        threads = [threading.Thread(target=opens, args=(tmp_path / f"{number}.db",)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert refused == []
