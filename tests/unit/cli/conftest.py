@@ -11,7 +11,7 @@ from simulator import catalog
 
 
 @pytest.fixture
-def limen(tmp_path, capsys, monkeypatch):
+def operator(tmp_path, capsys, monkeypatch):
     """Run a command on the simulator's catalog as some account; its exit code, what it answered and what it said."""
     monkeypatch.setenv("LIMEN_DATA", str(tmp_path / "data"))
 

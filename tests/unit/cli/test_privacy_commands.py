@@ -11,55 +11,55 @@ from limen.verify.__main__ import main as verifier
 WHO = "quillwork/q03"
 
 
-def entry_of(limen, kind):
-    lines = limen("ledger", "tail", "-n", 500, "--json")[1].splitlines()
+def entry_of(operator, kind):
+    lines = operator("ledger", "tail", "-n", 500, "--json")[1].splitlines()
     return next(json.loads(line) for line in lines if f'"kind": "{kind}"' in line)
 
 
-def test_a_hold_a_release_and_an_erasure_say_what_they_did(limen):
-    assert limen("person", "hold", WHO, "--reason", "case 17")[1].startswith(f"{WHO}: on legal hold (entry ")
-    code, _, said = limen("person", "erase", WHO, "--end", "--reason", "request 7")
+def test_a_hold_a_release_and_an_erasure_say_what_they_did(operator):
+    assert operator("person", "hold", WHO, "--reason", "case 17")[1].startswith(f"{WHO}: on legal hold (entry ")
+    code, _, said = operator("person", "erase", WHO, "--end", "--reason", "request 7")
     assert code == 3
     assert "so nothing was erased; ask the lab's security team, who can lift it with `limen person release`" in said
-    assert "no longer on legal hold" in limen("person", "release", WHO, "--reason", "closed")[1]
-    code, _, said = limen("person", "erase", WHO, "--reason", "request 7")
+    assert "no longer on legal hold" in operator("person", "release", WHO, "--reason", "closed")[1]
+    code, _, said = operator("person", "erase", WHO, "--reason", "request 7")
     assert (code, "end them first with `limen person end`, or add --end" in said) == (3, True)
-    code, answered, said = limen("person", "erase", WHO, "--end", "--reason", "request 7")
+    code, answered, said = operator("person", "erase", WHO, "--end", "--reason", "request 7")
     assert (code, f"{WHO}: erased (entry " in answered, "backups made before" in said) == (0, True, True)
-    answer = json.loads(limen("person", "erase", WHO, "--reason", "request 7", "--json")[1])
+    answer = json.loads(operator("person", "erase", WHO, "--reason", "request 7", "--json")[1])
     assert (answer["schema"], answer["swept"], answer["records"]) == ("limen/person-erase/v1", True, {})
-    assert limen("ledger", "fsck")[0] == limen("ledger", "verify")[0] == 0
-    [row] = [row for row in json.loads(limen("person", "list", "--json")[1])["people"] if row["person"] == WHO]
+    assert operator("ledger", "fsck")[0] == operator("ledger", "verify")[0] == 0
+    [row] = [row for row in json.loads(operator("person", "list", "--json")[1])["people"] if row["person"] == WHO]
     assert row["erased_at"] >= row["ended_at"]
 
 
-def test_an_erasure_that_is_not_swept_up_is_partly_done_and_asked_again_it_is_done(limen, monkeypatch):
+def test_an_erasure_that_is_not_swept_up_is_partly_done_and_asked_again_it_is_done(operator, monkeypatch):
     async def somebody_reads(*_):
         return False
 
     with monkeypatch.context() as busy:
         busy.setattr("limen.privacy.erasure.sweep", somebody_reads)
         busy.setattr("limen.server.sweep", somebody_reads)
-        code, answered, said = limen("person", "erase", WHO, "--end", "--reason", "request 7")
+        code, answered, said = operator("person", "erase", WHO, "--end", "--reason", "request 7")
     assert (code, "erased (entry" in answered, "older pages are not overwritten yet" in said) == (6, True, True)
-    assert limen("person", "erase", WHO, "--reason", "request 7")[0] == 0
+    assert operator("person", "erase", WHO, "--reason", "request 7")[0] == 0
 
 
-def test_two_accounts_open_a_name_and_take_it_out_with_its_proof(limen, tmp_path):
-    pseudonym = entry_of(limen, "grant.add")["entry"]["holder"]
-    code, answered, said = limen("person", "open", pseudonym, "--project", "orchid", "--reason", "a leaked copy")
+def test_two_accounts_open_a_name_and_take_it_out_with_its_proof(operator, tmp_path):
+    pseudonym = entry_of(operator, "grant.add")["entry"]["holder"]
+    code, answered, said = operator("person", "open", pseudonym, "--project", "orchid", "--reason", "a leaked copy")
     assert code == 0
     number = answered.split()[1].rstrip(",")
     assert f"limen person open --approve {number}" in said
-    assert "a leaked copy" in limen("person", "open", "--show", number)[1]
-    code, _, said = limen("person", "open", "--approve", number)
+    assert "a leaked copy" in operator("person", "open", "--show", number)[1]
+    code, _, said = operator("person", "open", "--approve", number)
     assert (code, "somebody else has to approve it" in said) == (3, True)
-    code, answered, said = limen("person", "open", "--approve", number, uid=1002)
+    code, answered, said = operator("person", "open", "--approve", number, uid=1002)
     assert (code, answered.startswith(f"{pseudonym} is "), "not who sat there" in said) == (0, True, True)
-    granted, out = entry_of(limen, "grant.add")["index"], tmp_path / "out.json"
-    refused = limen("ledger", "disclose", granted, "--class", "change")
+    granted, out = entry_of(operator, "grant.add")["index"], tmp_path / "out.json"
+    refused = operator("ledger", "disclose", granted, "--class", "change")
     assert (refused[0], "ask with `limen person open`" in refused[2]) == (3, True)
-    assert limen("ledger", "disclose", granted, "--class", "change", "--request", number, "--out", out)[0] == 0
+    assert operator("ledger", "disclose", granted, "--class", "change", "--request", number, "--out", out)[0] == 0
     assert out.stat().st_mode & 0o077 == 0
     assert verifier([str(out), "--vkey", str(tmp_path / "data" / "log" / "vkey")]) == 0
 
@@ -78,6 +78,6 @@ def test_two_accounts_open_a_name_and_take_it_out_with_its_proof(limen, tmp_path
         (["--approve", "3"], 1001, 4, "request 3"),
     ],
 )
-def test_what_is_wrong_with_a_request_is_said(limen, words, uid, code, why):
-    found, _, said = limen("person", "open", *words, uid=uid)
+def test_what_is_wrong_with_a_request_is_said(operator, words, uid, code, why):
+    found, _, said = operator("person", "open", *words, uid=uid)
     assert (found, why in said) == (code, True), said
