@@ -24,10 +24,11 @@ from limen.marks.sample import sample_of
 from limen.marks.tables import ABSENT, AMBIGUOUS, Table, as_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from limen.core.types import Recipient
     from limen.marks.copy import Prepared
     from limen.marks.pieces import Pieces
     from limen.marks.sample import Progress, Sample
@@ -65,6 +66,14 @@ class Observed:
     unread: tuple[Unread, ...] = ()
     kinds: dict[str, int] = field(default_factory=dict)
     bytes_read: int = 0
+
+    def dealt(self, path: str, recipients: Iterable[Recipient]) -> list[tuple[int, list[Recipient]]]:
+        """The canaries found of one prepared version, by number, each with those of its recipients that it was dealt to."""
+        owners: dict[int | None, list[Recipient]] = {}
+        for recipient in recipients:
+            owners.setdefault(recipient.canary, []).append(recipient)
+        each = self.each.get(path, 1)
+        return [(number, owners.get(number // each, [])) for number in self.canaries[path]]
 
 
 @dataclass(frozen=True)

@@ -253,18 +253,10 @@ _BANK_LOSS: Final = 1.5  # nats that a decoder pays for sharing the bank
 
 def _canaries(observed: Observed, recipients: Sequence[Recipient]) -> tuple[dict[str, Any], ...]:
     """Canaries in the sample, with whose they are. Evidence, not a verdict: who gets which canary is an order, not a secret."""
-    owners: dict[int, list[str]] = {}
-    for recipient in recipients:
-        if recipient.canary is not None:
-            owners.setdefault(recipient.canary, []).append(recipient.id)
-    found = [(version, number) for version, numbers in sorted(observed.canaries.items()) for number in numbers]
     return tuple(
-        {
-            "version": version.rsplit("/", 1)[-1],
-            "canary": number,
-            "recipients": owners.get(number // observed.each.get(version, 1), []),
-        }
-        for version, number in found
+        {"version": path.rsplit("/", 1)[-1], "canary": number, "recipients": [one.id for one in whose]}
+        for path in sorted(observed.canaries)
+        for number, whose in observed.dealt(path, recipients)
     )
 
 

@@ -218,7 +218,7 @@ class _Looking:
         assets = sorted({marked[place].version.asset for place in observed.matched})
         progress.say(f"{len(slots)} slots found; reading who had access")
         reading, touched = self._handovers(assets)
-        population, fixed_here = self._population(assets, {copy for copy, _ in touched})
+        population, fixed_here = self._population({copy for copy, _ in touched})
         names = {*observed.keys, *(key for one in self._earlier for key in one.observed().keys)}
         progress.say(f"scoring {len(population.copies)} copies")
         shown = {observed.keys[number] for number in np.unique(observed.slots["key"]).tolist()}
@@ -303,25 +303,21 @@ class _Looking:
         snapshot, pseudonym = self._snapshot, self._custody.catalog.pseudonym
         return {(project, pseudonym(r.id, project)): r.copy_id for r in recipients for project in snapshot.projects_ever_of(r.id)}
 
-    def _population(self, assets: Sequence[str], had_access: set[str]) -> tuple[Population, bool]:
+    def _population(self, had_access: set[str]) -> tuple[Population, bool]:
         """Whose copies are compared, and whether this look fixes that for the case: the first that shows anything of ours."""
         for one in self._earlier:
             if one.value["result"]["assets"] and one.population is not None:
                 return one.population, False
-        del assets
         return Population.of(self._number, list(self._by_copy.values()), had_access), True
 
     def _canaries(self, observed: Observed, marked: dict[str, Marked]) -> list[dict[str, Any]]:
         """Canaries in the sample, with whose copies they are. Evidence, not a verdict: who gets which follows an order."""
         found = []
-        for path, numbers in sorted(observed.canaries.items()):
+        for path in sorted(observed.canaries):
             asset, version, shard = _place(marked[path])
-            owners: dict[int | None, list[str]] = defaultdict(list)
-            for recipient in self._snapshot.recipients_of(asset):
-                owners[recipient.canary].append(recipient.copy_id)
             about = {"asset": asset, "version": version, "shard": shard}
-            each = observed.each[path]
-            found += [{**about, "canary": number, "copies": owners.get(number // each, [])} for number in numbers]
+            dealt = observed.dealt(path, self._snapshot.recipients_of(asset))
+            found += [{**about, "canary": number, "copies": [one.copy_id for one in whose]} for number, whose in dealt]
         return found
 
     def _sessions(
